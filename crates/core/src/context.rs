@@ -1,0 +1,239 @@
+//! What a running body can see of itself and of its worker.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Fence;
+use crate::envelope::{Envelope, TraceContext};
+use crate::error::TaskError;
+use crate::ids::{QueueName, TaskId, TaskName};
+
+/// One run of one task, as its body sees it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TaskContext(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    envelope: Envelope,
+    fence: Fence,
+    attempt: u32,
+    losses: u32,
+    cancellation: CancellationToken,
+    states: Arc<States>,
+}
+
+impl TaskContext {
+    /// The context of the next run of `envelope`. Workers and the test kit make it; bodies receive it.
+    pub fn new(
+        envelope: Envelope,
+        fence: Fence,
+        losses: u32,
+        cancellation: CancellationToken,
+        states: Arc<States>,
+    ) -> Self {
+        let attempt = u32::from(envelope.attempts) + 1;
+        Self(Arc::new(Inner {
+            envelope,
+            fence,
+            attempt,
+            losses,
+            cancellation,
+            states,
+        }))
+    }
+
+    /// A context for calling a body in a unit test: a task of its own, first attempt, no states.
+    pub fn for_test() -> Self {
+        let name = |text| TaskName::parse(text).expect("the name is a constant");
+        let queue = QueueName::parse("test").expect("the name is a constant");
+        let envelope = Envelope::new(
+            TaskId::random(),
+            name("test"),
+            queue,
+            bytes::Bytes::from_static(b"\x90"),
+        );
+        let fence = Fence {
+            number: 1,
+            claimed_at: crate::time::Millis::default(),
+        };
+        Self::new(envelope, fence, 0, CancellationToken::new(), Arc::default())
+    }
+
+    /// The task's identity.
+    pub fn id(&self) -> TaskId {
+        self.0.envelope.id
+    }
+
+    /// The task's name.
+    pub fn task(&self) -> &TaskName {
+        &self.0.envelope.task
+    }
+
+    /// The queue that it was sent to.
+    pub fn queue(&self) -> &QueueName {
+        &self.0.envelope.queue
+    }
+
+    /// The number of this attempt by the retry policy: 1 for the first.
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// How often a worker was lost while it held this task.
+    pub fn losses(&self) -> u32 {
+        self.0.losses
+    }
+
+    /// A number that only grows from one handing-out of this task to the next, for conditional writes elsewhere:
+    /// a store that remembers the highest it has seen can refuse a worker that was given up.
+    pub fn fence(&self) -> u64 {
+        self.0.fence.number
+    }
+
+    /// What the sender added.
+    pub fn headers(&self) -> &BTreeMap<String, String> {
+        &self.0.envelope.headers
+    }
+
+    /// The first task of the tree that this one belongs to: itself, unless another task sent it.
+    pub fn root(&self) -> TaskId {
+        self.0.envelope.root.unwrap_or(self.0.envelope.id)
+    }
+
+    /// The task that sent this one.
+    pub fn parent(&self) -> Option<TaskId> {
+        self.0.envelope.parent
+    }
+
+    /// The trace that the sender was in.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.0.envelope.trace.as_ref()
+    }
+
+    /// Whether somebody may want the result.
+    pub fn keeps_result(&self) -> bool {
+        self.0.envelope.result_ttl.is_some()
+    }
+
+    /// The token that is cancelled when this run should end: its soft timeout, a cancellation, a lost lease or the
+    /// worker's shutdown. A body that waits should select on `cancelled()`; a loop should ask [`Self::is_cancelled`].
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.0.cancellation
+    }
+
+    /// Whether this run should end.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancellation.is_cancelled()
+    }
+
+    /// A value that the worker was given for all tasks.
+    ///
+    /// # Errors
+    /// A permanent [`TaskError`] where the worker has none; workers refuse to start in that case, so a body only
+    /// sees it in a unit test.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Result<State<T>, TaskError> {
+        self.0.states.get::<T>().ok_or_else(|| {
+            TaskError::permanent(anyhow::anyhow!(
+                "the worker has no state of type {}",
+                type_name::<T>()
+            ))
+        })
+    }
+
+    /// This context with `states`, for unit tests of bodies.
+    pub fn with_states(&self, states: States) -> Self {
+        let inner = &self.0;
+        Self::new(
+            inner.envelope.clone(),
+            inner.fence,
+            inner.losses,
+            inner.cancellation.clone(),
+            Arc::new(states),
+        )
+    }
+}
+
+/// A value that the worker holds for all tasks: a pool, a client, settings. Derefs to it.
+#[derive(Debug)]
+pub struct State<T>(pub Arc<T>);
+
+impl<T> State<T> {
+    /// Wraps a value, for unit tests of bodies.
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The values that a worker holds for its tasks, one a type.
+#[derive(Clone, Default)]
+pub struct States(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl States {
+    /// No values.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value; a second one of the same type takes the place of the first.
+    pub fn with<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.0.insert(TypeId::of::<T>(), Arc::new(value));
+        self
+    }
+
+    /// The value of type `T`.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<State<T>> {
+        let value = Arc::clone(self.0.get(&TypeId::of::<T>())?);
+        value.downcast().ok().map(State)
+    }
+
+    /// Whether a value of the type that `need` names is there.
+    pub fn has(&self, need: &StateNeed) -> bool {
+        self.0.contains_key(&(need.id)())
+    }
+}
+
+impl std::fmt::Debug for States {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "States({} types)", self.0.len())
+    }
+}
+
+/// A type of state that a task's body asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct StateNeed {
+    id: fn() -> TypeId,
+    name: fn() -> &'static str,
+}
+
+impl StateNeed {
+    /// The need for a `T`.
+    pub const fn of<T: Send + Sync + 'static>() -> Self {
+        Self {
+            id: TypeId::of::<T>,
+            name: type_name::<T>,
+        }
+    }
+
+    /// The type's name, for messages.
+    pub fn name(&self) -> &'static str {
+        (self.name)()
+    }
+}

@@ -1,0 +1,241 @@
+//! What a task's body may answer when it fails, and what is kept of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest text kept of one error message, in bytes; the rest is cut.
+pub const MESSAGE_BYTES_MAX: usize = 4096;
+/// The most causes kept of one error.
+pub const CAUSES_MAX: usize = 16;
+
+/// Why a run failed. Made from any error by `?`; then it is retried by the task's policy.
+///
+/// ```
+/// use lovage_core::{TaskError, secs};
+///
+/// let error = TaskError::new("the mail server is away").retry_after(secs(30));
+/// assert!(!error.is_permanent());
+/// ```
+#[derive(Debug)]
+pub struct TaskError {
+    kind: FailureKind,
+    source: anyhow::Error,
+    permanent: bool,
+    retry_after: Option<Duration>,
+}
+
+impl TaskError {
+    /// A failure with this message.
+    pub fn new(message: impl fmt::Display) -> Self {
+        Self::of_kind(FailureKind::Error, anyhow::Error::msg(message.to_string()))
+    }
+
+    /// A failure that no further attempt can mend: it goes to the dead letters at once.
+    pub fn permanent(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            permanent: true,
+            ..Self::of_kind(FailureKind::Error, error.into())
+        }
+    }
+
+    /// The body panicked with this message.
+    pub fn panicked(message: impl fmt::Display) -> Self {
+        Self::of_kind(FailureKind::Panic, anyhow::Error::msg(message.to_string()))
+    }
+
+    /// The body ran longer than `limit`.
+    pub fn timed_out(limit: Duration) -> Self {
+        Self::of_kind(
+            FailureKind::Timeout,
+            anyhow::anyhow!("ran longer than its limit of {limit:?}"),
+        )
+    }
+
+    /// The message cannot be run, now or ever: its bytes are not what this task takes.
+    pub fn malformed(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            permanent: true,
+            ..Self::of_kind(FailureKind::Malformed, error.into())
+        }
+    }
+
+    fn of_kind(kind: FailureKind, source: anyhow::Error) -> Self {
+        Self {
+            kind,
+            source,
+            permanent: false,
+            retry_after: None,
+        }
+    }
+
+    /// Makes the next attempt wait `span` instead of the policy's delay. The attempt counts.
+    pub fn retry_after(mut self, span: Duration) -> Self {
+        self.retry_after = Some(span);
+        self
+    }
+
+    /// Whether no further attempt shall be made.
+    pub fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    /// The delay that the error itself asks for.
+    pub fn delay(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// The record of this failure that is kept and shown, bounded in size.
+    pub fn to_failure(&self) -> Failure {
+        let mut texts = self.source.chain().map(|cause| bounded(cause.to_string()));
+        let message = texts.next().unwrap_or_default();
+        Failure {
+            kind: self.kind,
+            message,
+            causes: texts.take(CAUSES_MAX).collect(),
+        }
+    }
+}
+
+/// Everything that `anyhow` takes: any `std::error::Error`, and `anyhow::Error` itself.
+impl<E: Into<anyhow::Error>> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        Self::of_kind(FailureKind::Error, error.into())
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.source)
+    }
+}
+
+fn bounded(mut text: String) -> String {
+    if MESSAGE_BYTES_MAX < text.len() {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
+/// The kinds of failure, by what somebody would do about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The body answered `Err`.
+    Error,
+    /// The body panicked.
+    Panic,
+    /// The body ran longer than its limit.
+    Timeout,
+    /// The bytes of the message or of its arguments could not be read.
+    Malformed,
+    /// No worker knew a task of this name within the grace period.
+    UnknownTask,
+    /// Its workers died while they held it, too often.
+    Lost,
+    /// An at-most-once task whose worker died while it held it: it may have run in part, and does not run again.
+    Abandoned,
+    /// A kind that a newer version wrote.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::UnknownTask => "unknown_task",
+            Self::Lost => "lost",
+            Self::Abandoned => "abandoned",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// What is kept of a failure: in the result that a sender waits for, and beside a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind of failure.
+    pub kind: FailureKind,
+    /// The outermost message.
+    #[serde(default)]
+    pub message: String,
+    /// The messages of its causes, outermost first, at most [`CAUSES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+}
+
+impl Failure {
+    /// A failure without causes.
+    pub fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            message: bounded(message.to_string()),
+            causes: Vec::new(),
+        }
+    }
+
+    /// The bytes as stored: MessagePack with named fields.
+    pub fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec_named(self).expect("texts and a unit enum always encode")
+    }
+
+    /// Reads the stored bytes; anything unreadable becomes a failure that says so, since it is only ever shown.
+    pub fn decode(bytes: &[u8]) -> Self {
+        rmp_serde::from_slice(bytes).unwrap_or_else(|error| {
+            Self::new(
+                FailureKind::Other,
+                format!("unreadable failure record: {error}"),
+            )
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)?;
+        for cause in &self.causes {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_the_chain_of_causes() {
+        let io = std::io::Error::other("disk full");
+        let error = TaskError::from(anyhow::Error::new(io).context("cannot write the report"));
+        assert_eq!(
+            error.to_failure().to_string(),
+            "error: cannot write the report: disk full"
+        );
+    }
+
+    #[test]
+    fn a_failure_is_bounded_whatever_the_error_says() {
+        let failure = TaskError::new("ä".repeat(10_000)).to_failure();
+        assert!(failure.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
+    }
+
+    #[test]
+    fn failures_survive_the_wire_and_rubbish_is_shown_as_such() {
+        let failure = Failure::new(FailureKind::Lost, "three workers died");
+        assert_eq!(Failure::decode(&failure.encode()), failure);
+        assert_eq!(Failure::decode(b"\xc1").kind, FailureKind::Other);
+    }
+}

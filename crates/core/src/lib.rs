@@ -1,0 +1,43 @@
+//! The vocabulary and the pure decisions of Lovage: tasks, envelopes, retry policies, and the contract of a broker.
+//!
+//! No network and no runtime are here. Users depend on the `lovage` crate; authors of brokers on this one.
+
+mod broker;
+mod context;
+pub mod envelope;
+mod error;
+mod ids;
+mod lifecycle;
+mod options;
+mod outcome;
+mod registry;
+mod retry;
+mod task;
+pub mod telemetry;
+mod time;
+mod verdict;
+
+pub use broker::{
+    Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,
+    Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Membership, Parked, Recovered,
+    Renewal, Results, Settled, Settlement, TransportError,
+};
+pub use context::{State, StateNeed, States, TaskContext};
+pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
+pub use error::{CAUSES_MAX, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
+pub use ids::{NAME_BYTES_MAX, NameError, QueueName, TaskId, TaskName, WorkerId};
+pub use lifecycle::{Event, State as Place};
+pub use options::{Ack, Priority, ResultPolicy, TaskOptions};
+pub use outcome::{Outcome, RESULT_BYTES_MAX};
+pub use registry::{Registry, RegistryBuilder, RegistryError};
+pub use retry::{Backoff, RetryPolicy};
+pub use task::{
+    AsyncBody, Handler, IntoTaskResult, Lane, Running, SyncBody, Task, TaskDef, decode_args,
+    encode_args,
+};
+pub use time::{Clock, ManualClock, Millis, hours, mins, ms, secs, span_ms};
+pub use tokio_util::sync::CancellationToken;
+pub use verdict::{Verdict, verdict};
+
+#[doc(hidden)]
+pub use inventory;

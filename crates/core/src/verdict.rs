@@ -1,0 +1,132 @@
+//! From how a run ended to what becomes of the task: pure.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{Failure, FailureKind, TaskError};
+use crate::outcome::{Outcome, RESULT_BYTES_MAX};
+use crate::retry::RetryPolicy;
+
+/// What a worker says of a task that it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It has ended (ran, expired): gone. The outcome is stored for the span given, if one is.
+    Done {
+        /// How it ended.
+        outcome: Outcome,
+        /// How long the outcome is kept; `None` keeps none, but tells whoever waits now.
+        keep: Option<Duration>,
+    },
+    /// It failed and shall run again after this span. Counts an attempt.
+    RetryIn(Duration),
+    /// This worker does not know the task: it is put off for this span. Counts no attempt; the broker notes when
+    /// it was first put off, and how often.
+    Park(Duration),
+    /// It was not run, or not to its end: back to the head of ready. Counts no attempt.
+    Release,
+    /// It shall not run again: kept as a dead letter with its reason.
+    Bury {
+        /// Why.
+        failure: Failure,
+        /// How long the outcome is kept for whoever waits.
+        keep: Option<Duration>,
+    },
+}
+
+/// Decides what becomes of a task whose run number `attempt` (1 for the first) has ended.
+///
+/// `random` in 0 to 1 decides the jitter of the backoff. `keep` is the span for which its result is kept.
+pub fn verdict(
+    end: Result<Bytes, TaskError>,
+    attempt: u32,
+    policy: &RetryPolicy,
+    random: f64,
+    keep: Option<Duration>,
+) -> Verdict {
+    match end {
+        Ok(value) if RESULT_BYTES_MAX < value.len() => {
+            let message = format!(
+                "ran, but its result of {} bytes exceeds {RESULT_BYTES_MAX} and is not kept",
+                value.len()
+            );
+            Verdict::Done {
+                outcome: Outcome::Failed(Failure::new(FailureKind::Malformed, message)),
+                keep,
+            }
+        }
+        Ok(value) => Verdict::Done {
+            outcome: Outcome::Done(value),
+            keep,
+        },
+        Err(error) if error.is_permanent() || policy.max_retries < attempt => Verdict::Bury {
+            failure: error.to_failure(),
+            keep,
+        },
+        Err(error) => Verdict::RetryIn(
+            error
+                .delay()
+                .unwrap_or_else(|| policy.backoff.delay(attempt, random)),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retry::Backoff;
+    use crate::time::secs;
+
+    fn policy(max_retries: u32) -> RetryPolicy {
+        RetryPolicy {
+            max_retries,
+            backoff: Backoff::exponential(secs(1)).jitter(0.0),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_retried_until_its_retries_are_used_up() {
+        for (attempt, expected) in [(1, Some(secs(1))), (2, Some(secs(2))), (3, None)] {
+            let verdict = verdict(Err(TaskError::new("no")), attempt, &policy(2), 0.0, None);
+            match expected {
+                Some(delay) => assert_eq!(verdict, Verdict::RetryIn(delay), "attempt {attempt}"),
+                None => assert!(matches!(verdict, Verdict::Bury { .. }), "attempt {attempt}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_permanent_failure_is_buried_at_once() {
+        let error = TaskError::permanent(std::io::Error::other("no such user"));
+        let Verdict::Bury { failure, .. } = verdict(Err(error), 1, &policy(9), 0.0, None) else {
+            panic!("not buried");
+        };
+        assert_eq!(failure.message, "no such user");
+    }
+
+    #[test]
+    fn an_error_may_bring_its_own_delay() {
+        let error = TaskError::new("busy").retry_after(secs(42));
+        assert_eq!(
+            verdict(Err(error), 1, &policy(1), 0.0, None),
+            Verdict::RetryIn(secs(42))
+        );
+    }
+
+    #[test]
+    fn a_result_too_large_does_not_run_the_task_again() {
+        let value = Bytes::from(vec![0; RESULT_BYTES_MAX + 1]);
+        let verdict = verdict(Ok(value), 1, &policy(9), 0.0, Some(secs(1)));
+        assert!(
+            matches!(
+                verdict,
+                Verdict::Done {
+                    outcome: Outcome::Failed(_),
+                    ..
+                }
+            ),
+            "{verdict:?}"
+        );
+    }
+}
