@@ -1,1 +1,24 @@
-//! Under construction.
+//! A redis-server of one's own for a test, and a proxy in front of it that breaks in chosen ways.
+//!
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use lovage_test_redis::{Fault, FaultProxy, RedisServer};
+//!
+//! let server = RedisServer::builder().appendonly("everysec").start().await;
+//! let proxy = FaultProxy::start(&server).await;
+//! // … connect to proxy.url() …
+//! proxy.set(Fault::Swallow);
+//! server.kill9();
+//! server.restart().await;
+//! # }
+//! ```
+//!
+//! Nothing here is skipped where there is no redis-server: a test that needs one fails and says how to get it.
+
+mod launch;
+mod proxy;
+mod server;
+
+pub use launch::{SERVER_NAMES, find_server, signal};
+pub use proxy::{Fault, FaultProxy};
+pub use server::{Builder, RedisServer};

@@ -1,0 +1,59 @@
+//! Finding the server's program, a port, and reaching a process by its id.
+
+use std::env;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The programs that will do, in the order in which they are looked for.
+pub const SERVER_NAMES: [&str; 2] = ["redis-server", "valkey-server"];
+
+/// Finds a server's program on `PATH`.
+///
+/// # Errors
+/// Where none is there; the message says how to get one.
+pub fn find_server() -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    SERVER_NAMES
+        .iter()
+        .flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)))
+        .find(|program| program.is_file())
+        .context(
+            "this test needs redis-server or valkey-server on PATH, and neither is there: run `cargo xtask test`, \
+             which installs one, or `apt-get install redis-server`, `dnf install valkey`, `apk add redis`, \
+             `brew install redis`",
+        )
+}
+
+/// Sends `signal` ("KILL", "STOP", "CONT", "TERM" …) to one process.
+///
+/// # Errors
+/// Where the process has ended or is not ours.
+pub fn signal(pid: u32, signal: &str) -> Result<()> {
+    // The shell's own `kill`: a bare Debian has no program of that name.
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "kill -s \"$1\" \"$2\"",
+            "kill",
+            signal,
+            &pid.to_string(),
+        ])
+        .output()
+        .context("cannot run sh")?;
+    if !output.status.success() {
+        bail!(
+            "cannot send {signal} to process {pid}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// A port that was free a moment ago. Somebody else may take it before its user does.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}

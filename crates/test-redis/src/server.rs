@@ -1,0 +1,327 @@
+//! One redis-server process: started, killed, frozen and started again by a test.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisResult};
+use tempfile::TempDir;
+
+use crate::launch::{find_server, free_port, signal};
+
+/// Generous: a machine under load may take seconds to start a process or to read back a large file.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// Between two looks at whether the server answers.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A command of a test that gets no answer for so long never will.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How often another process may take the chosen port first.
+const PORTS_MAX: usize = 20;
+
+/// A redis-server of one's own on loopback; killed, waited for and its folder removed when dropped.
+///
+/// Nothing is kept on disk unless the builder says so.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    password: Option<String>,
+    arguments: Vec<String>,
+    folder: TempDir,
+    child: Mutex<Child>,
+}
+
+/// The settings of a server to be started.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    settings: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// Keeps an append-only file, written as `fsync` says: `always`, `everysec` or `no`.
+    pub fn appendonly(self, fsync: &str) -> Self {
+        self.arg("appendonly", "yes").arg("appendfsync", fsync)
+    }
+
+    /// Sets one directive of the configuration, as in `redis.conf`. The last one of a name counts.
+    pub fn arg(mut self, directive: &str, value: &str) -> Self {
+        self.settings
+            .push((directive.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Starts the server and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it cannot be started; the message has the reason and the end of its log.
+    pub async fn start(self) -> RedisServer {
+        match self.try_start().await {
+            Ok(server) => server,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    /// Starts the server and waits until it answers.
+    ///
+    /// # Errors
+    /// Where there is no program for it, or it ends or stays silent; with the end of its log.
+    pub async fn try_start(self) -> Result<RedisServer> {
+        let mut refused = None;
+        for _ in 0..PORTS_MAX {
+            match self.start_on(free_port()?).await {
+                Err(error) if error.is::<PortTaken>() => refused = Some(error),
+                other => return other,
+            }
+        }
+        Err(refused.expect("at least one port was tried"))
+    }
+
+    async fn start_on(&self, port: u16) -> Result<RedisServer> {
+        let folder = TempDir::with_prefix("lovage-redis-").context("no temporary folder")?;
+        let own = [
+            ("port", port.to_string()),
+            ("bind", "127.0.0.1".to_owned()),
+            ("dir", folder.path().display().to_string()),
+            ("daemonize", "no".to_owned()),
+            ("save", String::new()),
+            ("appendonly", "no".to_owned()),
+        ];
+        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+        let given = self
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let arguments: Vec<String> = own
+            .chain(given)
+            .flat_map(|(name, value)| [format!("--{name}"), value.to_owned()])
+            .collect();
+        let password = self
+            .settings
+            .iter()
+            .rfind(|(name, _)| name == "requirepass");
+        let child = spawn(&arguments, folder.path())?;
+        let server = RedisServer {
+            port,
+            password: password.map(|(_, value)| value.clone()),
+            arguments,
+            folder,
+            child: Mutex::new(child),
+        };
+        server.until_it_answers().await?;
+        Ok(server)
+    }
+}
+
+impl RedisServer {
+    /// Starts a server that keeps nothing on disk, and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it cannot be started; the message has the reason and the end of its log.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A server with settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where to connect, with the password if one is set.
+    pub fn url(&self) -> String {
+        self.url_by(self.port)
+    }
+
+    /// The URL for the same server behind another port.
+    pub(crate) fn url_by(&self, port: u16) -> String {
+        match &self.password {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{port}"),
+            None => format!("redis://127.0.0.1:{port}"),
+        }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The id of the present process.
+    pub fn pid(&self) -> u32 {
+        self.child().id()
+    }
+
+    /// The folder with its data and its log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The end of what it logged.
+    pub fn log_tail(&self) -> String {
+        log_tail(self.folder.path())
+    }
+
+    /// Kills the process as `kill -9` does, and waits until it is gone.
+    pub fn kill9(&self) {
+        let mut child = self.child();
+        // Both fail only for a process that has been waited for already.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Freezes the process (SIGSTOP): it keeps its connections and answers nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Starts the server again on the same port with the same data, and waits until it answers.
+    ///
+    /// One that still runs is shut down first in its own way (SIGTERM), so that it writes what it keeps.
+    ///
+    /// # Panics
+    /// Where it does not end, or cannot be started again; with the end of its log.
+    pub async fn restart(&self) {
+        if let Err(error) = self.try_restart().await {
+            panic!("{error:#}");
+        }
+    }
+
+    async fn try_restart(&self) -> Result<()> {
+        let limit = Instant::now() + START_LIMIT;
+        if !self.has_ended() {
+            signal(self.pid(), "TERM")?;
+        }
+        while !self.has_ended() {
+            self.give_up_after(limit, "does not end after SIGTERM")?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        loop {
+            let child = spawn(&self.arguments, self.folder.path())?;
+            *self.child() = child;
+            match self.until_it_answers().await {
+                // An outgoing connection of some other process may sit on the port for a moment.
+                Err(error) if error.is::<PortTaken>() && Instant::now() < limit => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends one command on a connection of its own: `server.cli::<u64>(&["LLEN", "list"])`.
+    ///
+    /// # Errors
+    /// Where the server refuses it, answers another type, or does not answer within half a minute.
+    pub async fn cli<T: FromRedisValue>(&self, words: &[impl AsRef<[u8]>]) -> RedisResult<T> {
+        let client = redis::Client::open(self.url())?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER_LIMIT))
+            .set_response_timeout(Some(ANSWER_LIMIT));
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(word.as_ref());
+        }
+        command.query_async(&mut connection).await
+    }
+
+    async fn until_it_answers(&self) -> Result<()> {
+        let limit = Instant::now() + START_LIMIT;
+        loop {
+            if self.has_ended() {
+                let log = self.log_tail();
+                if log.contains("Address already in use") {
+                    return Err(PortTaken { port: self.port }.into());
+                }
+                bail!("redis-server ended at once; its log ends:\n{log}");
+            }
+            if self.answers().await {
+                return Ok(());
+            }
+            self.give_up_after(limit, "does not answer")?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Whether this very process answers, and has read its data. Where two servers race for a port, the loser's
+    /// test must not mistake the winner for its own.
+    async fn answers(&self) -> bool {
+        let Ok(info) = self.cli::<String>(&["INFO", "server"]).await else {
+            return false;
+        };
+        let own = format!("process_id:{}", self.pid());
+        info.lines().any(|line| line.trim_end() == own) && self.cli::<()>(&["PING"]).await.is_ok()
+    }
+
+    fn has_ended(&self) -> bool {
+        !matches!(self.child().try_wait(), Ok(None))
+    }
+
+    fn give_up_after(&self, limit: Instant, what: &str) -> Result<()> {
+        if limit < Instant::now() {
+            bail!(
+                "redis-server on port {} {what} within {START_LIMIT:?}; its log ends:\n{}",
+                self.port,
+                self.log_tail()
+            );
+        }
+        Ok(())
+    }
+
+    fn signal(&self, name: &str) {
+        if let Err(error) = signal(self.pid(), name) {
+            panic!("{error:#}");
+        }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        // A failed test elsewhere must not keep the process from being killed.
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// Somebody else took the port between its choice and its use.
+#[derive(Debug)]
+struct PortTaken {
+    port: u16,
+}
+
+impl std::fmt::Display for PortTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port {} is taken", self.port)
+    }
+}
+
+impl std::error::Error for PortTaken {}
+
+fn spawn(arguments: &[String], folder: &Path) -> Result<Child> {
+    let program = find_server()?;
+    let log = File::create(folder.join("server.log")).context("cannot write the server's log")?;
+    Command::new(&program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot run {}", program.display()))
+}
+
+fn log_tail(folder: &Path) -> String {
+    let log = fs::read(folder.join("server.log")).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
