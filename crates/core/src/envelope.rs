@@ -459,6 +459,15 @@ pub mod edit {
         counted.into()
     }
 
+    /// Forgets the attempts that ended, as a revived task does.
+    pub fn reset_attempts(bytes: &Bytes) -> Bytes {
+        let mut reset = bytes.to_vec();
+        if let Some(attempts) = reset.get_mut(at::ATTEMPTS) {
+            attempts.fill(0);
+        }
+        reset.into()
+    }
+
     /// When a pinned envelope is due, if it says so.
     pub fn due(bytes: &[u8]) -> Option<Millis> {
         let flags = *bytes.get(at::FLAGS)?;
