@@ -1,0 +1,69 @@
+//! Claim: scheduled -> ready for what is due, then ready -> active.
+
+use std::num::NonZeroU16;
+
+use lovage_core::{BATCH_MAX, Batch, Claim, Delivery, Fence, Millis, TaskId, WorkerId};
+
+use crate::queue::{Queue, Spot, Suspicion};
+
+/// The most tasks whose time has come that one claim makes ready, as in Redis, where a claim must stay short.
+const PROMOTED_MAX: usize = 1000;
+
+impl Queue {
+    /// Gives `worker` up to `max` tasks.
+    pub(crate) fn claim(&mut self, worker: WorkerId, max: NonZeroU16, now: Millis) -> Claim {
+        let lease_is_good = self
+            .members
+            .get(&worker)
+            .is_some_and(|member| now < member.lease_end && member.suspicion != Suspicion::Taken);
+        if !lease_is_good {
+            return Claim::NoLease;
+        }
+        self.promote(now);
+        self.claims += 1;
+        let fence = Fence {
+            number: self.claims,
+            claimed_at: now,
+        };
+        let count = usize::from(max.get()).min(BATCH_MAX);
+        let ids: Vec<TaskId> = self.ready.values().take(count).copied().collect();
+        let deliveries = ids
+            .into_iter()
+            .map(|id| self.deliver(id, worker, fence))
+            .collect();
+        // The one waiter that the last ring woke is here; what it leaves is for the next.
+        if !self.ready.is_empty() {
+            self.bell.notify_one();
+        }
+        Claim::Granted(Batch {
+            deliveries,
+            held: self.held(worker),
+            now,
+            next_due: self.next_due(now),
+        })
+    }
+
+    fn promote(&mut self, now: Millis) {
+        for _ in 0..PROMOTED_MAX {
+            match self.scheduled.first() {
+                Some(&(due, id)) if due <= now => {
+                    let place = self.tail();
+                    self.make_ready(id, place);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: TaskId, worker: WorkerId, fence: Fence) -> Delivery {
+        self.move_to(id, Spot::Active(worker, fence));
+        let task = &self.tasks[&id];
+        Delivery {
+            id,
+            fence,
+            bytes: task.bytes.clone(),
+            losses: task.losses,
+            parked: task.parked,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Registering, renewing and retiring an identity.
+
+use std::time::Duration;
+
+use lovage_core::{Millis, Renewal, TaskId, WorkerId};
+
+use crate::queue::{Member, Queue, Suspicion};
+
+/// The most cancelled tasks that one renewal names.
+const CANCELLED_MAX: usize = 100;
+
+impl Queue {
+    /// Makes an identity known, with a lease.
+    pub(crate) fn register(&mut self, worker: WorkerId, lease: Duration, now: Millis) {
+        let member = self.members.entry(worker).or_insert_with(|| Member {
+            looked_at: now,
+            ..Member::default()
+        });
+        if member.suspicion != Suspicion::Taken {
+            member.lease_end = now.plus(lease);
+            member.suspicion = Suspicion::None;
+        }
+    }
+
+    /// Makes the lease of a known identity end `lease` from now.
+    pub(crate) fn renew(&mut self, worker: WorkerId, lease: Duration, now: Millis) -> Renewal {
+        match self.members.get_mut(&worker) {
+            Some(member) if member.suspicion != Suspicion::Taken => {
+                member.lease_end = now.plus(lease);
+                member.suspicion = Suspicion::None;
+            }
+            _ => return Renewal::Lost,
+        }
+        let cancelled: Vec<TaskId> = self.members[&worker]
+            .active
+            .keys()
+            .filter(|id| self.tasks[id].cancelled)
+            .take(CANCELLED_MAX)
+            .copied()
+            .collect();
+        Renewal::Held { cancelled }
+    }
+
+    /// Ends an identity, unless it holds something.
+    pub(crate) fn retire(&mut self, worker: WorkerId) -> bool {
+        let holds_nothing = self.held(worker) == 0;
+        if holds_nothing {
+            self.members.remove(&worker);
+        }
+        holds_nothing
+    }
+}
