@@ -1,4 +1,5 @@
 //! Each fault of the proxy, seen by a client behind it.
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use std::io::ErrorKind;
 use std::time::Duration;
