@@ -1,3 +1,5 @@
+//! The wire form: golden bytes, round trips, and bytes that are none.
+
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
