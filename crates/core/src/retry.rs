@@ -90,6 +90,11 @@ impl Backoff {
         self
     }
 
+    /// Whether it is a function, which stays in this program.
+    pub const fn is_custom(&self) -> bool {
+        matches!(self.shape, Shape::Custom(_))
+    }
+
     /// The delay after `attempts` attempts; `random` in 0 to 1 decides the jitter.
     pub fn delay(&self, attempts: u32, random: f64) -> Duration {
         let attempts = attempts.max(1);
