@@ -1,0 +1,273 @@
+//! One broker type for whatever the address says: the choice is made here and nowhere else.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use lovage_core::{
+    Awaited, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter, Encoded,
+    EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered, Renewal,
+    Results, Settled, Settlement, TaskId, WorkerId,
+};
+
+use crate::error::ConnectError;
+
+/// The broker that an address names: Redis, or the one inside this process. Cheap to clone.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum AnyBroker {
+    /// Redis or Valkey.
+    #[cfg(feature = "redis")]
+    Redis(lovage_broker_redis::RedisBroker),
+    /// The broker inside this process.
+    #[cfg(feature = "memory")]
+    Memory(lovage_broker_memory::MemoryBroker),
+}
+
+impl AnyBroker {
+    /// Connects to the broker at `address`.
+    ///
+    /// - `redis://`, `rediss://` (TLS) and `unix:`: Redis or Valkey;
+    /// - `memory://`: a new, empty broker inside this process;
+    /// - `memory://NAME`: the one of that name inside this process. It is kept until the process ends.
+    ///
+    /// # Errors
+    /// [`ConnectError::Address`] for any other address; it names the schemes.
+    pub async fn connect(address: &str) -> Result<Self, ConnectError> {
+        Self::connect_in(address, None).await
+    }
+
+    /// Connects as [`Self::connect`] does, to the queues under `namespace`: the same broker can serve several
+    /// systems that do not see each other.
+    pub async fn connect_in(address: &str, namespace: Option<&str>) -> Result<Self, ConnectError> {
+        match address.split_once(':').map(|(scheme, _)| scheme) {
+            Some("redis" | "rediss" | "unix" | "redis+unix") => redis(address, namespace).await,
+            Some("memory") => memory(address, namespace),
+            Some(scheme) => Err(refused(address, &format!("scheme {scheme:?} is not known"))),
+            None => Err(refused(address, "it has no scheme")),
+        }
+    }
+}
+
+fn refused(address: &str, reason: &str) -> ConnectError {
+    // Whatever stands before the last @ may be a password, and errors are logged.
+    let address = match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        (None, Some((_, host))) => format!("…@{host}"),
+        (_, None) => address.to_owned(),
+    };
+    ConnectError::Address {
+        address,
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(feature = "redis")]
+async fn redis(address: &str, namespace: Option<&str>) -> Result<AnyBroker, ConnectError> {
+    use lovage_broker_redis::{RedisBroker, RedisConfig};
+
+    let mut config =
+        RedisConfig::new(address).map_err(|error| refused(address, &error.to_string()))?;
+    if let Some(namespace) = namespace {
+        config = config.namespace(namespace);
+    }
+    Ok(AnyBroker::Redis(RedisBroker::connect(&config).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+#[expect(clippy::unused_async, reason = "as the one with Redis")]
+async fn redis(_: &str, _: Option<&str>) -> Result<AnyBroker, ConnectError> {
+    Err(ConnectError::Feature {
+        scheme: "redis://",
+        feature: "redis",
+    })
+}
+
+#[cfg(feature = "memory")]
+fn memory(address: &str, namespace: Option<&str>) -> Result<AnyBroker, ConnectError> {
+    use std::collections::HashMap;
+    use std::sync::{LazyLock, Mutex, PoisonError};
+
+    use lovage_broker_memory::MemoryBroker;
+
+    type Named = Mutex<HashMap<(String, Option<String>), MemoryBroker>>;
+    // Never emptied: the data of a named broker must outlive the last client that happens to look at it, as it
+    // does with a server. Bounded by the names that a program uses.
+    static NAMED: LazyLock<Named> = LazyLock::new(Mutex::default);
+
+    let name = match address.strip_prefix("memory:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None => return Err(refused(address, "it has no scheme")),
+    };
+    if name.is_empty() {
+        return Ok(AnyBroker::Memory(MemoryBroker::new()));
+    }
+    let key = (name.to_owned(), namespace.map(str::to_owned));
+    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(AnyBroker::Memory(named.entry(key).or_default().clone()))
+}
+
+#[cfg(not(feature = "memory"))]
+fn memory(_: &str, _: Option<&str>) -> Result<AnyBroker, ConnectError> {
+    Err(ConnectError::Feature {
+        scheme: "memory://",
+        feature: "memory",
+    })
+}
+
+#[cfg(feature = "redis")]
+impl From<lovage_broker_redis::RedisBroker> for AnyBroker {
+    fn from(broker: lovage_broker_redis::RedisBroker) -> Self {
+        Self::Redis(broker)
+    }
+}
+
+#[cfg(feature = "memory")]
+impl From<lovage_broker_memory::MemoryBroker> for AnyBroker {
+    fn from(broker: lovage_broker_memory::MemoryBroker) -> Self {
+        Self::Memory(broker)
+    }
+}
+
+impl fmt::Debug for AnyBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => f.write_str("Redis"),
+            #[cfg(feature = "memory")]
+            Self::Memory(_) => f.write_str("Memory"),
+        }
+    }
+}
+
+/// Calls the broker that is there.
+macro_rules! each {
+    ($any:expr, $broker:ident => $call:expr) => {
+        match *$any {
+            #[cfg(feature = "redis")]
+            AnyBroker::Redis(ref $broker) => $call,
+            #[cfg(feature = "memory")]
+            AnyBroker::Memory(ref $broker) => $call,
+        }
+    };
+}
+
+impl Broker for AnyBroker {
+    async fn enqueue(
+        &self,
+        queue: &QueueName,
+        tasks: Vec<Encoded>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        each!(self, broker => broker.enqueue(queue, tasks).await)
+    }
+
+    async fn claim(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        max: NonZeroU16,
+    ) -> Result<Claim, BrokerError> {
+        each!(self, broker => broker.claim(worker, queue, max).await)
+    }
+
+    async fn settle(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        settlements: Vec<Settlement>,
+    ) -> Result<Settled, BrokerError> {
+        each!(self, broker => broker.settle(worker, queue, settlements).await)
+    }
+
+    async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), BrokerError> {
+        each!(self, broker => broker.wait(queue, at_most).await)
+    }
+
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        lease: Duration,
+    ) -> Result<Renewal, BrokerError> {
+        each!(self, broker => broker.renew(worker, queue, lease).await)
+    }
+
+    async fn recover(
+        &self,
+        queue: &QueueName,
+        patience: Duration,
+    ) -> Result<Recovered, BrokerError> {
+        each!(self, broker => broker.recover(queue, patience).await)
+    }
+}
+
+impl Membership for AnyBroker {
+    async fn register(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        lease: Duration,
+    ) -> Result<(), BrokerError> {
+        each!(self, broker => broker.register(worker, queue, lease).await)
+    }
+
+    async fn holdings(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+    ) -> Result<Vec<(TaskId, Fence)>, BrokerError> {
+        each!(self, broker => broker.holdings(worker, queue).await)
+    }
+
+    async fn retire(&self, worker: WorkerId, queue: &QueueName) -> Result<bool, BrokerError> {
+        each!(self, broker => broker.retire(worker, queue).await)
+    }
+
+    async fn separate(&self) -> Result<Self, BrokerError> {
+        each!(self, broker => broker.separate().await.map(Self::from))
+    }
+}
+
+impl Results for AnyBroker {
+    async fn outcome(
+        &self,
+        queue: &QueueName,
+        id: TaskId,
+        at_most: Duration,
+    ) -> Result<Awaited, BrokerError> {
+        each!(self, broker => broker.outcome(queue, id, at_most).await)
+    }
+}
+
+impl Control for AnyBroker {
+    async fn cancel(&self, queue: &QueueName, id: TaskId) -> Result<Cancelled, BrokerError> {
+        each!(self, broker => broker.cancel(queue, id).await)
+    }
+
+    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
+        each!(self, broker => broker.revive(queue, id).await)
+    }
+
+    async fn bound(&self, queue: &QueueName, tasks_max: Option<u64>) -> Result<(), BrokerError> {
+        each!(self, broker => broker.bound(queue, tasks_max).await)
+    }
+}
+
+impl Inspect for AnyBroker {
+    async fn state(&self, queue: &QueueName, id: TaskId) -> Result<Place, BrokerError> {
+        each!(self, broker => broker.state(queue, id).await)
+    }
+
+    async fn counts(&self, queue: &QueueName) -> Result<Counts, BrokerError> {
+        each!(self, broker => broker.counts(queue).await)
+    }
+
+    async fn dead_letters(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, BrokerError> {
+        each!(self, broker => broker.dead_letters(queue, offset, limit).await)
+    }
+}

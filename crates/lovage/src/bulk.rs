@@ -1,0 +1,143 @@
+//! Many sends at once: gathered by queue into full calls, a few of which travel at a time.
+
+use std::collections::HashMap;
+use std::mem;
+
+use lovage_core::{BATCH_MAX, Encoded, QueueName, TaskId, TransportError};
+use tokio::task::JoinSet;
+
+use crate::client::Client;
+use crate::error::{SendAllError, SendError};
+use crate::gather::BATCH_BYTES_MAX;
+use crate::handle::Handle;
+use crate::send::IntoSending;
+
+/// Two keep a broker busy while the next batch is encoded; two more cover an uneven network.
+const TRIPS_MAX: usize = 4;
+
+/// A bulk send under way.
+struct Bulk {
+    client: Client,
+    task: &'static str,
+    gathered: HashMap<QueueName, Gathered>,
+    trips: JoinSet<Trip>,
+    accepted: Vec<TaskId>,
+    unknown: Vec<TaskId>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    tasks: Vec<Encoded>,
+    bytes: usize,
+}
+
+struct Trip {
+    ids: Vec<TaskId>,
+    end: Result<(), SendError>,
+}
+
+pub(crate) async fn send_all<I>(
+    client: &Client,
+    items: I,
+) -> Result<Vec<Handle<<I::Item as IntoSending>::Task>>, SendAllError>
+where
+    I: IntoIterator,
+    I::Item: IntoSending,
+{
+    let mut bulk = Bulk {
+        client: client.clone(),
+        task: <<I::Item as IntoSending>::Task as lovage_core::Task>::NAME,
+        gathered: HashMap::new(),
+        trips: JoinSet::new(),
+        accepted: Vec::new(),
+        unknown: Vec::new(),
+    };
+    match bulk.send(items).await {
+        Ok(handles) => Ok(handles),
+        Err(source) => Err(bulk.give_up(source).await),
+    }
+}
+
+impl Bulk {
+    async fn send<I>(
+        &mut self,
+        items: I,
+    ) -> Result<Vec<Handle<<I::Item as IntoSending>::Task>>, SendError>
+    where
+        I: IntoIterator,
+        I::Item: IntoSending,
+    {
+        let items = items.into_iter();
+        let mut handles = Vec::with_capacity(items.size_hint().0);
+        for item in items {
+            let (message, parts) = item.parts();
+            let envelope = parts.0.envelope(&message, self.client.now())?;
+            let task = envelope.encode()?;
+            handles.push(Handle::sent(self.client.clone(), &envelope));
+            self.add(envelope.queue, task).await?;
+        }
+        for (queue, rest) in mem::take(&mut self.gathered) {
+            self.start(queue, rest.tasks).await?;
+        }
+        while self.land().await? {}
+        Ok(handles)
+    }
+
+    async fn add(&mut self, queue: QueueName, task: Encoded) -> Result<(), SendError> {
+        let size = task.bytes().len();
+        let gathered = self.gathered.entry(queue.clone()).or_default();
+        let full = gathered.tasks.len() == BATCH_MAX || BATCH_BYTES_MAX < gathered.bytes + size;
+        let batch = if full {
+            mem::take(gathered).tasks
+        } else {
+            Vec::new()
+        };
+        gathered.bytes += size;
+        gathered.tasks.push(task);
+        self.start(queue, batch).await
+    }
+
+    async fn start(&mut self, queue: QueueName, tasks: Vec<Encoded>) -> Result<(), SendError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        while TRIPS_MAX <= self.trips.len() {
+            self.land().await?;
+        }
+        let (client, task) = (self.client.clone(), self.task);
+        self.trips.spawn(async move {
+            let ids = tasks.iter().map(Encoded::id).collect();
+            let end = client.deliver_batch(&queue, tasks, task).await;
+            Trip { ids, end }
+        });
+        Ok(())
+    }
+
+    /// Waits for one call to end; `false` if none travels.
+    async fn land(&mut self) -> Result<bool, SendError> {
+        let Some(trip) = self.trips.join_next().await else {
+            return Ok(false);
+        };
+        // A call neither panics nor is aborted while this waits; where a broker does panic, nothing is known.
+        let trip = trip.map_err(|error| SendError::Unknown {
+            id: TaskId::from_bytes([0; 16]),
+            source: TransportError::new(error),
+        })?;
+        match &trip.end {
+            Ok(()) => self.accepted.extend(trip.ids),
+            Err(SendError::Unknown { .. }) => self.unknown.extend(trip.ids),
+            Err(_) => {}
+        }
+        trip.end.map(|()| true)
+    }
+
+    /// Starts no more calls, and waits for those that travel: what they did belongs into the error.
+    async fn give_up(mut self, source: SendError) -> SendAllError {
+        while !matches!(self.land().await, Ok(false)) {}
+        SendAllError {
+            accepted: self.accepted,
+            unknown: self.unknown,
+            source,
+        }
+    }
+}

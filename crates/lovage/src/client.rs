@@ -1,0 +1,292 @@
+//! The client: one connection to a broker, by which tasks are sent and looked after.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lovage_core::{
+    Broker, BrokerError, Clock, Control, Counts, DeadLetter, Encoded, Inspect, Millis, NameError,
+    QueueName, Task, TaskId, TransportError, secs,
+};
+use tokio::time::timeout;
+
+use crate::any_broker::AnyBroker;
+use crate::bulk;
+use crate::error::{ConnectError, ControlError, SendAllError, SendError};
+use crate::gather::Gather;
+use crate::handle::Handle;
+use crate::retry::{Attempts, instant_in};
+use crate::send::{IntoSending, Sending};
+
+/// The longest that a call takes unless the builder says otherwise: a web request can still answer in time.
+pub const DEADLINE_DEFAULT: Duration = secs(2);
+
+/// So many lines of sends are kept; then those of queues that nobody is sending to are given up.
+const LINES_MAX: usize = 1024;
+
+/// Sends tasks and looks after them. Cheap to clone; clones share one connection.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+/// use lovage::prelude::*;
+///
+/// #[task]
+/// async fn add(a: u64, b: u64) -> u64 { a + b }
+///
+/// let client = Client::connect("memory://").await?;
+/// let worker = client.worker().start().await?;
+///
+/// let sum = client.send(add(2, 3)).priority(9).await?;
+/// assert_eq!(sum.wait(secs(10)).await?, 5);
+/// # worker.shutdown().await; Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    broker: AnyBroker,
+    deadline: Duration,
+    clock: Clock,
+    lines: Mutex<HashMap<QueueName, Arc<Gather<AnyBroker>>>>,
+}
+
+/// A client that is being put together.
+#[derive(Clone, Debug)]
+#[must_use = "call connect() or build()"]
+pub struct ClientBuilder<Source> {
+    source: Source,
+    namespace: Option<String>,
+    deadline: Duration,
+    clock: Clock,
+}
+
+impl Client {
+    /// Connects to the broker at `address`: `redis://`, `rediss://`, `unix:`, or `memory://` for one inside this
+    /// process (see [`AnyBroker::connect`]).
+    pub async fn connect(address: &str) -> Result<Self, ConnectError> {
+        Self::builder(address).connect().await
+    }
+
+    /// Starts a client for the broker at `address`.
+    pub fn builder(address: impl Into<String>) -> ClientBuilder<String> {
+        ClientBuilder::new(address.into())
+    }
+
+    /// A client of a broker that is there already.
+    pub fn with_broker(broker: impl Into<AnyBroker>) -> Self {
+        ClientBuilder::new(broker.into()).build()
+    }
+
+    /// Sends a task: a builder, awaited to send.
+    ///
+    /// ```
+    /// # use lovage::prelude::*;
+    /// # #[task] async fn greet(name: String) {}
+    /// # async fn f(client: Client) -> anyhow::Result<()> {
+    /// let greeting = client.send(greet("Ada".into())).countdown(mins(5)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn send<T: Task>(&self, message: T) -> Sending<T> {
+        Sending::new(self.clone(), message)
+    }
+
+    /// Sends many tasks, a thousand a call and a few calls at a time; items are messages, or sends with options.
+    ///
+    /// ```
+    /// # use lovage::prelude::*;
+    /// # #[task] async fn resize(width: u32) {}
+    /// # async fn f(client: Client) -> anyhow::Result<()> {
+    /// client.send_all((1..=9).map(|n| resize(n * 100))).await?;
+    /// client.send_all((1..=9).map(|n| client.send(resize(n * 100)).priority(1))).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Stops at the first batch that is not accepted, and tells which tasks were before it. A batch is accepted whole
+    /// or not at all.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves an unknown part of the tasks sent.
+    pub async fn send_all<I>(
+        &self,
+        items: I,
+    ) -> Result<Vec<Handle<<I::Item as IntoSending>::Task>>, SendAllError>
+    where
+        I: IntoIterator,
+        I::Item: IntoSending,
+    {
+        bulk::send_all(self, items).await
+    }
+
+    /// The handle of a task that was sent elsewhere or earlier.
+    pub fn handle<T: Task>(&self, queue: &str, id: TaskId) -> Result<Handle<T>, NameError> {
+        Ok(Handle::rebuilt(self.clone(), QueueName::parse(queue)?, id))
+    }
+
+    /// Makes a dead task ready again, with no attempts and no losses; `false` if it is not dead.
+    pub async fn revive(&self, queue: &str, id: TaskId) -> Result<bool, ControlError> {
+        let queue = QueueName::parse(queue)?;
+        Ok(self.within(self.broker().revive(&queue, id)).await?)
+    }
+
+    /// The dead letters of `queue`, oldest first, from number `offset` on, at most `limit`.
+    pub async fn dead_letters(
+        &self,
+        queue: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, ControlError> {
+        let queue = QueueName::parse(queue)?;
+        let letters = self.broker().dead_letters(&queue, offset, limit);
+        Ok(self.within(letters).await?)
+    }
+
+    /// How many tasks are in each place of `queue`.
+    pub async fn counts(&self, queue: &str) -> Result<Counts, ControlError> {
+        let queue = QueueName::parse(queue)?;
+        Ok(self.within(self.broker().counts(&queue)).await?)
+    }
+
+    /// Bounds how many tasks `queue` may hold, dead letters included; `None` takes the bound away. A send beyond it
+    /// is refused with [`SendError::QueueFull`].
+    pub async fn bound(&self, queue: &str, tasks_max: Option<u64>) -> Result<(), ControlError> {
+        let queue = QueueName::parse(queue)?;
+        Ok(self.within(self.broker().bound(&queue, tasks_max)).await?)
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &AnyBroker {
+        &self.0.broker
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.0.clock.now()
+    }
+
+    /// A call to the broker within this client's deadline.
+    pub(crate) async fn within<T>(
+        &self,
+        call: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        timeout(self.0.deadline, call).await.unwrap_or_else(|_| {
+            Err(BrokerError::Unknown(TransportError::new(
+                "no answer came within the deadline",
+            )))
+        })
+    }
+
+    /// Sends one encoded task, together with whoever else sends to this queue.
+    pub(crate) async fn deliver(
+        &self,
+        queue: &QueueName,
+        encoded: Encoded,
+        task: &'static str,
+    ) -> Result<(), SendError> {
+        let id = encoded.id();
+        let line = self.line(queue);
+        let mut attempts = Attempts::until(instant_in(self.0.deadline));
+        while let Err(error) = line.send(encoded.clone(), attempts.deadline()).await {
+            let end = attempts.failed(error).await;
+            end.map_err(|error| SendError::from_enqueue(error, id, task))?;
+        }
+        Ok(())
+    }
+
+    /// Sends up to a thousand encoded tasks in one call.
+    pub(crate) async fn deliver_batch(
+        &self,
+        queue: &QueueName,
+        batch: Vec<Encoded>,
+        task: &'static str,
+    ) -> Result<(), SendError> {
+        let Some(first) = batch.first().map(Encoded::id) else {
+            return Ok(());
+        };
+        let mut attempts = Attempts::until(instant_in(self.0.deadline));
+        loop {
+            let call = self.broker().enqueue(queue, batch.clone());
+            let answer = tokio::time::timeout_at(attempts.deadline(), call).await;
+            match answer.unwrap_or_else(|_| Err(crate::gather::no_answer())) {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    let end = attempts.failed(error).await;
+                    end.map_err(|error| SendError::from_enqueue(error, first, task))?;
+                }
+            }
+        }
+    }
+
+    fn line(&self, queue: &QueueName) -> Arc<Gather<AnyBroker>> {
+        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get(queue) {
+            return Arc::clone(line);
+        }
+        if LINES_MAX <= lines.len() {
+            lines.retain(|_, line| 1 < Arc::strong_count(line));
+        }
+        let line = Gather::new(self.broker().clone(), queue.clone());
+        lines.insert(queue.clone(), Arc::clone(&line));
+        line
+    }
+}
+
+impl<Source> ClientBuilder<Source> {
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            namespace: None,
+            deadline: DEADLINE_DEFAULT,
+            clock: Clock::System,
+        }
+    }
+
+    /// Gives each call up after `span`, two seconds unless set.
+    pub fn deadline(mut self, span: Duration) -> Self {
+        self.deadline = span;
+        self
+    }
+
+    /// Takes the time that envelopes say they were sent at from `clock`.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn build_on(self, broker: AnyBroker) -> Client {
+        Client(Arc::new(Inner {
+            broker,
+            deadline: self.deadline,
+            clock: self.clock,
+            lines: Mutex::default(),
+        }))
+    }
+}
+
+impl ClientBuilder<String> {
+    /// Uses the queues under `namespace`: one broker can serve several systems that do not see each other.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Connects.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let broker = AnyBroker::connect_in(&self.source, self.namespace.as_deref()).await?;
+        Ok(self.build_on(broker))
+    }
+}
+
+impl ClientBuilder<AnyBroker> {
+    /// Makes the client.
+    pub fn build(self) -> Client {
+        let broker = self.source.clone();
+        self.build_on(broker)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({:?})", self.0.broker)
+    }
+}

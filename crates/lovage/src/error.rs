@@ -1,0 +1,153 @@
+//! What a caller can be told: one enum an operation, a variant where they would act differently.
+
+use std::fmt;
+
+use lovage_core::{
+    BrokerError, EncodeError, EnqueueError, Failure, NameError, QueueName, TaskId, TransportError,
+};
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address names no broker that this build can speak to.
+    #[error(
+        "{address:?} is no broker's address: {reason}; use redis://HOST[:PORT], rediss://HOST[:PORT] (TLS), \
+         unix:/PATH, or memory:// or memory://NAME for one inside this process"
+    )]
+    Address {
+        /// The address as given, without a password.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The scheme is known, and its broker is not part of this build.
+    #[error("{scheme} needs the feature {feature:?} of the crate lovage")]
+    Feature {
+        /// The scheme.
+        scheme: &'static str,
+        /// The feature to switch on.
+        feature: &'static str,
+    },
+    /// The broker could not be reached, or refused the connection.
+    #[error("cannot connect: {0}")]
+    Broker(#[from] BrokerError),
+}
+
+/// Why a task was not certainly accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The task cannot be sent as it was put together: nothing was sent.
+    #[error("task {task:?} cannot be sent: {reason}")]
+    Invalid {
+        /// The name of the task.
+        task: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Its arguments cannot be written, or are too large: nothing was sent.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The queue has reached its bound: the task is not stored. Send it later, or let fewer in.
+    #[error("queue {queue} is full: {len} tasks of {bound}; try again when workers have caught up")]
+    QueueFull {
+        /// The queue.
+        queue: QueueName,
+        /// How many tasks it holds.
+        len: u64,
+        /// How many it may hold.
+        bound: u64,
+    },
+    /// The broker refused, or was never reached, until the deadline ended: the task is certainly not stored.
+    #[error("the task is not stored: {0}")]
+    Refused(#[source] TransportError),
+    /// Somebody must act (password, permission, wrong type at a key): the task is certainly not stored.
+    #[error("the task is not stored, and will not be until somebody acts: {0}")]
+    Misconfigured(#[source] TransportError),
+    /// The task may have been accepted: an answer is missing.
+    #[error("task {id} may have been accepted; sending it again with .id({id}) is safe: {source}")]
+    Unknown {
+        /// The task. While it lives, sending the same id again is the same task.
+        id: TaskId,
+        /// What is known of the missing answer.
+        source: TransportError,
+    },
+}
+
+impl SendError {
+    pub(crate) fn invalid(task: &'static str, reason: &dyn fmt::Display) -> Self {
+        Self::Invalid {
+            task,
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn from_enqueue(error: EnqueueError, id: TaskId, task: &'static str) -> Self {
+        match error {
+            EnqueueError::QueueFull { queue, len, bound } => Self::QueueFull { queue, len, bound },
+            EnqueueError::Refused(source) => Self::Refused(source),
+            EnqueueError::Misconfigured(source) => Self::Misconfigured(source),
+            EnqueueError::Unknown(source) => Self::Unknown { id, source },
+            // BatchTooLarge, and what a newer core adds: nothing is stored unless it says Unknown.
+            other => Self::invalid(task, &other),
+        }
+    }
+}
+
+/// Why a bulk send ended early.
+#[derive(Debug, thiserror::Error)]
+#[error("{} tasks were accepted before this: {source}", accepted.len())]
+pub struct SendAllError {
+    /// The tasks that are certainly accepted, in the order they were given. A batch is accepted whole or not at all.
+    pub accepted: Vec<TaskId>,
+    /// Tasks that may have been accepted: sending them again with the same ids is safe.
+    pub unknown: Vec<TaskId>,
+    /// Why the others were not.
+    pub source: SendError,
+}
+
+/// Why a result was not had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The task failed and will not run again.
+    #[error("the task failed: {0}")]
+    Failed(Failure),
+    /// The task was cancelled.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// The task had expired before a worker could start it.
+    #[error("the task expired before a worker could start it")]
+    Expired,
+    /// The task has ended, and it was sent with a result that is not kept: it may have ended in any way.
+    #[error("the task has ended, and its result is not kept")]
+    NotKept,
+    /// The queue knows neither the task nor its result: never sent there, or ended longer ago than results are kept.
+    #[error("the queue knows neither the task nor its result")]
+    Unknown,
+    /// The task has not ended yet.
+    #[error("the task has not ended yet")]
+    TimedOut,
+    /// There is a result, and it is not what this task answers: another version of the task may have written it.
+    #[error("the result cannot be read: {reason}")]
+    Decode {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The broker could not be asked.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// Why a question to a queue, or an order for it, was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// The queue's name is not one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The broker did not do it, or did not answer.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}

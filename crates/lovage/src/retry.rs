@@ -1,0 +1,64 @@
+//! What a failed attempt at an enqueue call leads to: another one until the deadline, or an honest error.
+
+use std::time::Duration;
+
+use lovage_core::{Backoff, EnqueueError, TransportError, hours, ms};
+use tokio::time::{Instant, sleep};
+
+/// A broker that is back is found within a quarter of a second, and one that is away is not asked more often.
+const BACKOFF: Backoff = Backoff::exponential(ms(10)).cap(ms(250));
+
+/// The attempts at one call.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    deadline: Instant,
+    made: u32,
+    ambiguous: bool,
+}
+
+impl Attempts {
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            made: 0,
+            ambiguous: false,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Waits before the next attempt, or says why there is none.
+    ///
+    /// An attempt without an answer may have stored the tasks, so whatever a later one says, the end of it is
+    /// [`EnqueueError::Unknown`]. Making another is safe: the ids are the same.
+    pub(crate) async fn failed(&mut self, error: EnqueueError) -> Result<(), EnqueueError> {
+        self.made += 1;
+        self.ambiguous |= matches!(error, EnqueueError::Unknown(_));
+        let may_pass = matches!(error, EnqueueError::Unknown(_) | EnqueueError::Refused(_));
+        let pause = BACKOFF.delay(self.made, fastrand::f64());
+        if may_pass && Instant::now() + pause < self.deadline {
+            sleep(pause).await;
+            return Ok(());
+        }
+        Err(match error {
+            EnqueueError::Refused(source) | EnqueueError::Misconfigured(source)
+                if self.ambiguous =>
+            {
+                EnqueueError::Unknown(source)
+            }
+            EnqueueError::QueueFull { .. } if self.ambiguous => {
+                EnqueueError::Unknown(TransportError::new(error))
+            }
+            other => other,
+        })
+    }
+}
+
+/// The instant `span` from now; a span beyond what the clock can name is thirty years.
+pub(crate) fn instant_in(span: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(span)
+        .unwrap_or_else(|| now + hours(30 * 365 * 24))
+}

@@ -1,0 +1,256 @@
+//! One send: a builder of what the sender says beside the arguments, and the envelope it makes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use lovage_core::{
+    Ack, Backoff, EncodeError, Envelope, Millis, QueueName, ResultPolicy, Task, TaskContext,
+    TaskId, TaskName, TaskOptions, TraceContext, When, encode_args,
+};
+
+use crate::client::Client;
+use crate::error::SendError;
+use crate::handle::Handle;
+
+/// A send that is being put together; await it to send.
+///
+/// What is set here takes the place of the task's own option for this one send.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Sending<T: Task> {
+    client: Client,
+    message: T,
+    said: Said,
+}
+
+/// What the sender says beside the arguments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    options: TaskOptions,
+    id: Option<TaskId>,
+    start: Option<When>,
+    expires: Option<When>,
+    root: Option<TaskId>,
+    parent: Option<TaskId>,
+    trace: Option<TraceContext>,
+    headers: BTreeMap<String, String>,
+}
+
+impl<T: Task> Sending<T> {
+    pub(crate) fn new(client: Client, message: T) -> Self {
+        Self {
+            client,
+            message,
+            said: Said::default(),
+        }
+    }
+
+    fn option(mut self, set: impl FnOnce(TaskOptions) -> TaskOptions) -> Self {
+        self.said.options = set(self.said.options);
+        self
+    }
+
+    /// Sends it to `queue`.
+    pub fn queue(self, queue: impl Into<String>) -> Self {
+        self.option(|options| options.queue(queue.into()))
+    }
+
+    /// Starts it no earlier than `span` after the broker has accepted it.
+    pub fn countdown(mut self, span: Duration) -> Self {
+        self.said.start = Some(When::In(span));
+        self
+    }
+
+    /// Starts it no earlier than `instant`, by the broker's clock.
+    pub fn eta(mut self, instant: impl Into<Millis>) -> Self {
+        self.said.start = Some(When::At(instant.into()));
+        self
+    }
+
+    /// Lets it expire `span` after the broker has accepted it: from then on it does not start.
+    pub fn expires(mut self, span: Duration) -> Self {
+        self.said.expires = Some(When::In(span));
+        self
+    }
+
+    /// Lets it expire at `instant`, by the broker's clock: from then on it does not start.
+    pub fn expires_at(mut self, instant: impl Into<Millis>) -> Self {
+        self.said.expires = Some(When::At(instant.into()));
+        self
+    }
+
+    /// Orders it within its queue: 0 to 9, higher first, 5 unless set.
+    pub fn priority(self, level: u8) -> Self {
+        self.option(|options| options.priority(level))
+    }
+
+    /// Gives it this id instead of a new one (UUID v7). While a task of that id lives in the queue, another send of
+    /// it is the same task.
+    pub fn id(mut self, id: TaskId) -> Self {
+        self.said.id = Some(id);
+        self
+    }
+
+    /// Allows `retries` attempts after the first.
+    pub fn max_retries(self, retries: u32) -> Self {
+        self.option(|options| options.max_retries(retries))
+    }
+
+    /// Spaces the attempts. A custom backoff is a function and cannot travel: it is refused.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        self.option(|options| options.backoff(backoff))
+    }
+
+    /// Cancels the run's token after `limit`.
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.option(|options| options.timeout(limit))
+    }
+
+    /// Aborts an async body after `limit`.
+    pub fn hard_timeout(self, limit: Duration) -> Self {
+        self.option(|options| options.hard_timeout(limit))
+    }
+
+    /// Keeps the result for `span`.
+    pub fn result_ttl(self, span: Duration) -> Self {
+        self.option(|options| options.result_ttl(span))
+    }
+
+    /// Keeps no result; see [`Handle::wait`] for what a wait can still tell.
+    pub fn ignore_result(self) -> Self {
+        self.option(TaskOptions::ignore_result)
+    }
+
+    /// Says when it counts as taken.
+    pub fn ack(self, ack: Ack) -> Self {
+        self.option(|options| options.ack(ack))
+    }
+
+    /// Adds a header, which the body sees; a second one of the same name takes the place of the first.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.said.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Lets it continue this trace.
+    pub fn trace_context(mut self, trace: TraceContext) -> Self {
+        self.said.trace = Some(trace);
+        self
+    }
+
+    /// Makes it a child of the running task: same root, that task as parent, and its trace unless one was set.
+    pub fn child_of(mut self, parent: &TaskContext) -> Self {
+        self.said.root = Some(parent.root());
+        self.said.parent = Some(parent.id());
+        self.said.trace = self.said.trace.or_else(|| parent.trace().cloned());
+        self
+    }
+
+    async fn send(self) -> Result<Handle<T>, SendError> {
+        let envelope = self.said.envelope(&self.message, self.client.now())?;
+        let encoded = envelope.encode()?;
+        self.client
+            .deliver(&envelope.queue, encoded, T::NAME)
+            .await?;
+        Ok(Handle::sent(self.client, &envelope))
+    }
+}
+
+impl<T: Task> IntoFuture for Sending<T> {
+    type Output = Result<Handle<T>, SendError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    /// Sends the task.
+    ///
+    /// # Errors
+    /// [`SendError::Unknown`] says that the task may have been accepted; every other error, that it certainly was not.
+    ///
+    /// # Cancel safety
+    /// A future that is dropped may or may not have sent its task, as after [`SendError::Unknown`]. Sends of other
+    /// callers that travel with it go on.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+/// What can be sent in bulk: a message, or a send with options of its own.
+pub trait IntoSending: sealed::Sealed {
+    /// The task.
+    type Task: Task;
+
+    #[doc(hidden)]
+    fn parts(self) -> (Self::Task, sealed::Parts);
+}
+
+mod sealed {
+    pub trait Sealed {}
+    #[derive(Debug, Default)]
+    pub struct Parts(pub(crate) super::Said);
+}
+
+impl<T: Task> sealed::Sealed for T {}
+impl<T: Task> sealed::Sealed for Sending<T> {}
+
+impl<T: Task> IntoSending for T {
+    type Task = T;
+
+    fn parts(self) -> (T, sealed::Parts) {
+        (self, sealed::Parts::default())
+    }
+}
+
+impl<T: Task> IntoSending for Sending<T> {
+    type Task = T;
+
+    fn parts(self) -> (T, sealed::Parts) {
+        (self.message, sealed::Parts(self.said))
+    }
+}
+
+impl Said {
+    /// The envelope of `message`, sent at `now`.
+    pub(crate) fn envelope<T: Task>(self, message: &T, now: Millis) -> Result<Envelope, SendError> {
+        let invalid = |reason: &dyn fmt::Display| SendError::invalid(T::NAME, reason);
+        let said = self.options;
+        if said.backoff.is_some_and(|backoff| backoff.is_custom()) {
+            return Err(invalid(
+                &"a custom backoff is a function and does not travel; set it on the task itself",
+            ));
+        }
+        // How it runs is looked up by the worker in its own build of the task, so only what this send says of it
+        // travels. Where it goes, in what order, and what is kept of it is decided here.
+        let (max_retries, backoff) = (said.max_retries, said.backoff);
+        let (timeout, hard_timeout) = (said.timeout, said.hard_timeout);
+        let all = said.over(T::options());
+        let queue = all.queue.as_deref().unwrap_or(TaskOptions::QUEUE_DEFAULT);
+        let queue = QueueName::parse(queue).map_err(|error| invalid(&error))?;
+        let task = TaskName::parse(T::NAME).map_err(|error| invalid(&error))?;
+        let args = encode_args(message).map_err(|error| EncodeError::Args {
+            task: task.clone(),
+            reason: error.to_string(),
+        })?;
+        let id = self.id.unwrap_or_else(TaskId::random);
+        Ok(Envelope {
+            priority: all.priority.unwrap_or_default(),
+            ack: all.ack.unwrap_or_default(),
+            start: self.start,
+            expires: self.expires.or(all.expires.map(When::In)),
+            sent_at: now,
+            max_retries,
+            backoff,
+            timeout,
+            hard_timeout,
+            result_ttl: match all.result.unwrap_or_default() {
+                ResultPolicy::Keep(span) => Some(span),
+                ResultPolicy::Ignore => None,
+            },
+            root: self.root,
+            parent: self.parent,
+            trace: self.trace,
+            headers: self.headers,
+            ..Envelope::new(id, task, queue, args)
+        })
+    }
+}
