@@ -45,6 +45,7 @@ const STEPS: &[Step] = &[
             "check",
             "--manifest-path",
             "fuzz/Cargo.toml",
+            "--no-default-features",
             "--target-dir",
             "target/fuzz",
         ])
