@@ -1,0 +1,321 @@
+//! What `#[task]` writes: the message, its builder, the body, and the registration.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::{Attribute, Ident, LitStr, Visibility};
+
+use crate::options::{Lane, Options};
+use crate::parameter::{Argument, DefaultValue, Parameter};
+use crate::signature::{Output, TaskFn};
+
+/// Writes the task.
+pub(crate) fn expand(task: &TaskFn, options: &Options) -> TokenStream {
+    let attributes = Attributes::sort(task.function.attrs.clone());
+    let expansion = Expansion {
+        name: &task.function.sig.ident,
+        vis: &task.function.vis,
+        attributes: &attributes,
+        task,
+        options,
+    };
+    let parts = [
+        expansion.message(),
+        expansion.builder(),
+        expansion.task_impl(),
+        expansion.call(),
+        expansion.body_impl(),
+        expansion.registration(),
+    ];
+    parts.into_iter().collect()
+}
+
+struct Expansion<'a> {
+    name: &'a Ident,
+    vis: &'a Visibility,
+    attributes: &'a Attributes,
+    task: &'a TaskFn,
+    options: &'a Options,
+}
+
+/// The function's other attributes, by the items that they belong on.
+#[derive(Default)]
+struct Attributes {
+    docs: Vec<Attribute>,
+    /// `cfg`, and the lint levels that may be repeated: on every item.
+    everywhere: Vec<Attribute>,
+    /// `deprecated`: on the builder, since whoever names the message has called it.
+    builder: Vec<Attribute>,
+    /// All others, such as `tracing::instrument`: on the function that has the body.
+    call: Vec<Attribute>,
+}
+
+impl Attributes {
+    fn sort(attributes: Vec<Attribute>) -> Self {
+        let mut sorted = Self::default();
+        for attribute in attributes {
+            let path = attribute.path();
+            let is = |names: &[&str]| names.iter().any(|name| path.is_ident(name));
+            let group = if is(&["doc"]) {
+                &mut sorted.docs
+            } else if is(&["cfg", "allow", "warn", "deny"]) {
+                &mut sorted.everywhere
+            } else if is(&["deprecated"]) {
+                &mut sorted.builder
+            } else {
+                &mut sorted.call
+            };
+            group.push(attribute);
+        }
+        sorted
+    }
+}
+
+impl Expansion<'_> {
+    fn arguments(&self) -> impl Iterator<Item = &Argument> {
+        self.task
+            .parameters
+            .iter()
+            .filter_map(|parameter| match parameter {
+                Parameter::Argument(argument) => Some(&**argument),
+                _ => None,
+            })
+    }
+
+    /// `struct send_receipt { order: OrderId, to: String }`.
+    fn message(&self) -> TokenStream {
+        let Self { name, vis, .. } = self;
+        let (docs, everywhere) = (&self.attributes.docs, &self.attributes.everywhere);
+        let fields = self.arguments().map(|argument| self.field(argument));
+        quote! {
+            #(#everywhere)*
+            #(#docs)*
+            #[allow(non_camel_case_types)]
+            #[derive(::lovage::macro_support::serde::Serialize, ::lovage::macro_support::serde::Deserialize)]
+            #[serde(crate = "::lovage::macro_support::serde")]
+            #vis struct #name {
+                #(#fields,)*
+            }
+        }
+    }
+
+    fn field(&self, argument: &Argument) -> TokenStream {
+        let Argument {
+            name,
+            ty,
+            docs,
+            serde,
+            ..
+        } = argument;
+        let vis = self.vis;
+        let docs = if docs.is_empty() {
+            let text = format!("The argument `{}`.", name.unraw());
+            quote!(#[doc = #text])
+        } else {
+            quote!(#(#docs)*)
+        };
+        let default = argument.default.as_ref().map(|default| match default {
+            DefaultValue::OfType => quote!(#[serde(default)]),
+            DefaultValue::Expr(_) => {
+                let path = format!("{}::{}", self.name, default_fn(name));
+                quote!(#[serde(default = #path)])
+            }
+        });
+        quote!(#docs #default #(#serde)* #vis #name: #ty)
+    }
+
+    /// `fn send_receipt(order: OrderId, to: impl Into<String>) -> send_receipt`.
+    fn builder(&self) -> TokenStream {
+        let Self { name, vis, .. } = self;
+        let Attributes {
+            everywhere,
+            builder,
+            ..
+        } = self.attributes;
+        let doc =
+            format!("Makes the message of the task [`{name}`](struct@{name}). It is not sent yet.");
+        let parameters = self.arguments().map(|argument| {
+            let Argument { name, ty, .. } = argument;
+            if argument.is_string() {
+                quote!(#name: impl ::core::convert::Into<#ty>)
+            } else {
+                quote!(#name: #ty)
+            }
+        });
+        let values = self.arguments().map(|argument| {
+            let name = &argument.name;
+            if argument.is_string() {
+                quote!(#name: ::core::convert::Into::into(#name))
+            } else {
+                quote!(#name)
+            }
+        });
+        // `dead_code`: a program that only runs the task never makes its message.
+        quote! {
+            #(#everywhere)*
+            #(#builder)*
+            #[doc = #doc]
+            #[must_use = "a message does nothing until it is sent"]
+            #[allow(dead_code)]
+            #vis fn #name(#(#parameters),*) -> #name {
+                #name { #(#values),* }
+            }
+        }
+    }
+
+    /// `impl Task for send_receipt`.
+    fn task_impl(&self) -> TokenStream {
+        let (name, everywhere) = (self.name, &self.attributes.everywhere);
+        let task_name = self
+            .options
+            .name
+            .clone()
+            .unwrap_or_else(|| LitStr::new(&name.unraw().to_string(), Span::call_site()));
+        let output = match &self.task.output {
+            Output::Plain(ty) => quote!(#ty),
+            Output::Result(ty) => quote!(<#ty as ::lovage::macro_support::IntoTaskResult>::Output),
+        };
+        let calls = &self.options.calls;
+        let options = (!calls.is_empty()).then(|| {
+            quote! {
+                fn options() -> ::lovage::macro_support::TaskOptions {
+                    ::lovage::macro_support::TaskOptions::new() #(#calls)*
+                }
+            }
+        });
+        quote! {
+            #(#everywhere)*
+            impl ::lovage::macro_support::Task for #name {
+                const NAME: &'static str = #task_name;
+                type Output = #output;
+                #options
+            }
+        }
+    }
+
+    /// `send_receipt::DEF` and `send_receipt::call`, which is the function as it was written.
+    fn call(&self) -> TokenStream {
+        let Self { name, vis, .. } = self;
+        let Attributes {
+            everywhere, call, ..
+        } = self.attributes;
+        let constructor = if self.options.lane.is_none() {
+            quote!(asynchronous)
+        } else {
+            quote!(synchronous)
+        };
+        // With the span of the name: `Location::caller()` in the definition is then the place of the task.
+        let def = quote_spanned! {name.span()=>
+            ::lovage::macro_support::TaskDef::#constructor::<#name>()
+        };
+        let mut signature = self.task.function.sig.clone();
+        signature.ident = Ident::new("call", name.span());
+        let block = &self.task.function.block;
+        let defaults = self.arguments().filter_map(|argument| {
+            let Some(DefaultValue::Expr(value)) = &argument.default else {
+                return None;
+            };
+            let (default, ty) = (default_fn(&argument.name), &argument.ty);
+            Some(quote!(fn #default() -> #ty { #value }))
+        });
+        let def_doc = format!("The task `{name}`, for a registry of one's own.");
+        let call_doc = format!("Runs the body of `{name}` here and now, as a unit test does.");
+        // Arguments are owned since a message is read anew for each run, and what is an `async fn` runs on the
+        // async lane: neither can be written otherwise, so clippy's advice cannot be followed.
+        quote! {
+            #(#everywhere)*
+            impl #name {
+                #[doc = #def_doc]
+                #vis const DEF: ::lovage::macro_support::TaskDef = #def;
+
+                #[doc = #call_doc]
+                #(#call)*
+                #[allow(clippy::needless_pass_by_value, clippy::unused_async)]
+                #vis #signature #block
+
+                #(#defaults)*
+            }
+        }
+    }
+
+    /// `impl AsyncBody for send_receipt`, or `impl SyncBody`.
+    fn body_impl(&self) -> TokenStream {
+        let (name, everywhere) = (self.name, &self.attributes.everywhere);
+        let needs = self
+            .task
+            .parameters
+            .iter()
+            .filter_map(|parameter| match parameter {
+                Parameter::State(ty) => {
+                    Some(quote!(::lovage::macro_support::StateNeed::of::<#ty>()))
+                }
+                _ => None,
+            });
+        let values = self
+            .task
+            .parameters
+            .iter()
+            .map(|parameter| match parameter {
+                Parameter::Context => quote!(&context),
+                Parameter::State(ty) => quote!(context.state::<#ty>()?),
+                Parameter::Argument(argument) => {
+                    let name = &argument.name;
+                    quote!(self.#name)
+                }
+            });
+        let reads_context = self
+            .task
+            .parameters
+            .iter()
+            .any(|parameter| !matches!(parameter, Parameter::Argument(_)));
+        let context = if reads_context {
+            quote!(context)
+        } else {
+            quote!(_)
+        };
+        let (body, lane, asyncness) = match &self.options.lane {
+            None => (quote!(AsyncBody), None, Some(quote!(async))),
+            Some(Lane::Cpu(_)) => (quote!(SyncBody), Some(quote!(Cpu)), None),
+            Some(Lane::Blocking(_)) => (quote!(SyncBody), Some(quote!(Blocking)), None),
+        };
+        let lane = lane.map(|lane| {
+            quote! {
+                const LANE: ::lovage::macro_support::Lane = ::lovage::macro_support::Lane::#lane;
+            }
+        });
+        let awaited = asyncness.as_ref().map(|_| quote!(.await));
+        let called = quote!(Self::call(#(#values),*) #awaited);
+        let result = match &self.task.output {
+            Output::Plain(_) => quote!(::core::result::Result::Ok(#called)),
+            Output::Result(_) => {
+                quote!(::lovage::macro_support::IntoTaskResult::into_task_result(#called))
+            }
+        };
+        quote! {
+            #(#everywhere)*
+            impl ::lovage::macro_support::#body for #name {
+                const NEEDS: &'static [::lovage::macro_support::StateNeed] = &[#(#needs),*];
+                #lane
+                #asyncness fn run(
+                    self,
+                    #context: ::lovage::macro_support::TaskContext,
+                ) -> ::core::result::Result<Self::Output, ::lovage::macro_support::TaskError> {
+                    #result
+                }
+            }
+        }
+    }
+
+    fn registration(&self) -> TokenStream {
+        let (name, everywhere) = (self.name, &self.attributes.everywhere);
+        quote! {
+            #(#everywhere)*
+            ::lovage::macro_support::inventory::submit! { #name::DEF }
+        }
+    }
+}
+
+/// The function of a field's default value.
+fn default_fn(field: &Ident) -> Ident {
+    format_ident!("default_{}", field.unraw())
+}
