@@ -21,6 +21,8 @@ pub enum Fault {
     Pass,
     /// A network that stands still: bytes and new connections wait, and all of them pass later.
     Stall,
+    /// Requests reach the server, replies wait, and all of them pass later.
+    HoldReplies,
     /// A half-open connection: bytes of both directions are lost, nothing is closed. A connection that has lost
     /// bytes stays silent after this fault has ended.
     Swallow,
@@ -162,6 +164,16 @@ enum Direction {
     Reply,
 }
 
+impl Fault {
+    fn holds(self, direction: Direction) -> bool {
+        match self {
+            Self::Stall => true,
+            Self::HoldReplies => direction == Direction::Reply,
+            _ => false,
+        }
+    }
+}
+
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -174,14 +186,21 @@ async fn pump(
     loop {
         let read = from.read(&mut buffer).await?;
         // Looked at after the read: what arrives while a fault is set meets it.
-        let now = match orders.wait_for(|orders| orders.fault != Fault::Stall).await {
+        let now = match orders
+            .wait_for(|orders| !orders.fault.holds(direction))
+            .await
+        {
             Ok(now) => *now,
             Err(_proxy_is_gone) => return Ok(()),
         };
         silent |= match now.fault {
             Fault::Swallow => true,
             Fault::DropReplies => direction == Direction::Reply,
-            Fault::Pass | Fault::Stall | Fault::CutAfter(_) | Fault::Refuse => false,
+            Fault::Pass
+            | Fault::Stall
+            | Fault::HoldReplies
+            | Fault::CutAfter(_)
+            | Fault::Refuse => false,
         };
         match read {
             // The client must not hear of the server's end either.

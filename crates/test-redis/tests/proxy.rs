@@ -110,6 +110,26 @@ async fn requests_reach_the_server_when_only_replies_are_dropped() {
 }
 
 #[tokio::test]
+async fn requests_reach_the_server_while_replies_are_held_and_the_replies_arrive_later() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(&server).await;
+    let mut stream = connect(&proxy).await;
+    ping(&mut stream).await;
+    proxy.set(Fault::HoldReplies);
+    stream
+        .write_all(b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n")
+        .await
+        .unwrap();
+    assert_silent(&mut stream).await;
+    assert_eq!(server.cli::<u64>(&["GET", "n"]).await.unwrap(), 1);
+
+    proxy.set(Fault::Pass);
+    let mut reply = [0; 4];
+    stream.read_exact(&mut reply).await.unwrap();
+    assert_eq!(&reply, b":1\r\n");
+}
+
+#[tokio::test]
 async fn a_swallowed_end_of_the_server_is_not_heard() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(&server).await;
