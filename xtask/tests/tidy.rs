@@ -173,6 +173,21 @@ fn the_envelope_version_is_the_documented_one_and_each_has_golden_bytes() {
     }
 }
 
+#[test]
+fn each_guarantee_has_a_test_of_its_name() {
+    let guarantees = read("docs/guarantees.md");
+    // A name of four words or more in backticks is a test's: a sentence. Shorter ones are settings and types.
+    let quoted = guarantees.split('`').skip(1).step_by(2);
+    let names = quoted.filter(|text| {
+        3 <= text.matches('_').count()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    });
+    let all: String = sources("").map(|source| source.text).collect();
+    none(names.filter(|name| !all.contains(&format!("fn {name}("))));
+}
+
 /// The keys of a queue, as the table in `docs/protocol.md` names them after `Q:`, without what varies in them.
 fn documented_keys() -> Vec<String> {
     let protocol = read("docs/protocol.md");
