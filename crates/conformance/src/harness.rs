@@ -1,0 +1,19 @@
+//! What a law needs of the broker under test.
+
+use std::future::Future;
+
+use lovage_core::{Clock, Control, Inspect, Membership, Results};
+
+/// A broker that keeps the whole contract.
+pub trait WholeBroker: Membership + Results + Control + Inspect {}
+
+impl<B: Membership + Results + Control + Inspect> WholeBroker for B {}
+
+/// Makes a broker for one law, and keeps alive what it runs on.
+pub trait Harness: Send + Sync + 'static {
+    /// The broker under test.
+    type Broker: WholeBroker;
+
+    /// A handle on a broker that holds nothing and goes by `clock`.
+    fn start(&mut self, clock: Clock) -> impl Future<Output = Self::Broker> + Send;
+}

@@ -1,0 +1,16 @@
+//! The laws, a file a verb. The name of a law says what holds; comments say what is behind it.
+
+#![expect(missing_docs, reason = "the name of a law is its sentence")]
+#![expect(clippy::unwrap_used, reason = "a law is a test: an error fails it")]
+
+pub mod cancel;
+pub mod claim;
+pub mod enqueue;
+pub mod inspect;
+pub mod lease;
+pub mod priorities;
+pub mod recover;
+pub mod results;
+pub mod settle;
+pub mod time;
+pub mod wait;

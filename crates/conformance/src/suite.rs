@@ -1,0 +1,206 @@
+//! The list of all laws, and the macro that makes a test of each.
+
+/// Makes one test of each law for the broker that `$harness` makes, in a module a verb.
+///
+/// ```ignore
+/// lovage_conformance::suite!(MemoryHarness);
+/// ```
+#[macro_export]
+macro_rules! suite {
+    ($harness:expr) => {
+        $crate::each_law! { $harness;
+            cancel {
+                a_cancelled_ready_task_is_never_claimed
+                a_cancelled_scheduled_task_is_never_claimed
+                a_cancelled_dead_letter_is_gone
+                what_the_queue_does_not_hold_cannot_be_cancelled
+                a_cancelled_active_task_may_still_be_done
+                a_cancelled_active_task_does_not_run_again
+                a_mark_ends_with_its_task
+                an_id_sent_again_after_a_cancellation_is_a_new_task
+                an_id_sent_again_at_another_priority_is_a_new_task
+                thousands_of_cancelled_tasks_hide_nothing
+                a_revived_task_starts_from_the_beginning
+                a_revived_task_comes_last_in_its_level
+                only_a_dead_letter_can_be_revived
+                settling_a_cancelled_task_is_not_stale
+            }
+            claim {
+                the_oldest_task_is_claimed_first
+                a_claim_takes_no_more_than_it_asks_for
+                a_full_batch_is_claimed_at_once_and_no_more
+                a_claimed_task_is_active
+                a_claim_by_an_unknown_identity_is_refused_and_moves_nothing
+                a_claim_past_the_lease_is_refused_and_moves_nothing
+                fences_grow_with_every_claim
+                a_delivery_brings_the_envelope_that_was_sent
+                a_batch_says_how_much_the_worker_holds_and_when_it_was_claimed
+                a_batch_says_how_long_until_the_next_task_is_due
+                no_task_is_held_by_two_workers
+                a_task_claimed_again_has_a_new_fence
+            }
+            enqueue {
+                an_accepted_task_is_ready
+                answers_come_in_the_order_of_the_tasks
+                resending_the_same_id_is_one_task
+                resending_is_a_duplicate_wherever_the_task_is
+                a_duplicate_changes_nothing_of_the_stored_task
+                a_gone_id_is_free_again
+                concurrent_sends_of_one_id_are_one_task
+                an_empty_batch_is_nothing
+                a_full_batch_is_accepted_in_its_order
+                one_task_more_than_a_batch_is_refused_whole
+                a_full_queue_refuses_the_whole_batch
+                tasks_count_towards_the_bound_wherever_they_are
+                resending_to_a_full_queue_is_a_duplicate
+                a_bound_can_be_taken_away
+                queues_do_not_see_each_other
+            }
+            inspect {
+                counts_tell_how_many_tasks_are_in_each_place
+                a_task_is_in_exactly_one_place
+                dead_letters_come_oldest_first_in_pages
+            }
+            lease {
+                a_renewed_lease_lasts_from_the_renewal_on
+                a_lapsed_lease_may_be_renewed_until_recovery
+                an_identity_that_was_never_registered_is_lost
+                a_recovered_identity_is_dead_for_good
+                a_retired_identity_is_known_no_more
+                an_identity_that_holds_tasks_does_not_retire
+                a_lease_is_good_in_its_queue_alone
+                a_renewal_names_the_cancelled_tasks_that_are_held
+                a_renewal_names_at_most_a_hundred_tasks
+                holdings_are_what_was_claimed_and_not_settled
+                a_separate_handle_sees_the_same_data
+            }
+            priorities {
+                higher_priorities_are_claimed_first_on_all_ten_levels
+                a_higher_priority_overtakes_what_waits_already
+                a_task_keeps_its_priority_whatever_becomes_of_it
+                a_due_task_overtakes_lower_priorities_only
+            }
+            recover {
+                a_task_of_a_lost_worker_is_claimed_again
+                a_live_lease_is_never_taken_from
+                one_look_takes_nothing_however_late
+                looks_less_than_the_patience_apart_take_nothing
+                a_stall_of_the_broker_evicts_nobody
+                a_renewal_between_the_looks_starts_them_over
+                recovered_tasks_come_first_in_the_order_of_their_claims
+                a_poison_task_is_buried_after_three_losses
+                losses_and_attempts_are_counted_apart
+                an_at_most_once_task_never_starts_twice
+                a_cancelled_task_of_a_lost_worker_is_gone
+                every_lost_worker_is_taken_from
+                a_large_recovery_takes_several_calls
+                recovery_of_an_empty_queue_does_nothing
+                concurrent_recoveries_count_each_loss_once
+            }
+            results {
+                a_kept_outcome_is_there_afterwards
+                an_outcome_wakes_whoever_waits
+                an_outcome_that_is_not_kept_still_reaches_whoever_waits
+                an_unknown_task_has_no_outcome
+                a_task_that_has_not_ended_has_no_outcome_yet
+                an_outcome_is_kept_for_its_span_only
+                many_waits_on_one_handle_each_get_their_own_outcome
+                several_may_wait_for_one_task
+                a_wait_given_up_does_not_hinder_the_next
+                cancelling_wakes_whoever_waits
+                a_marked_task_wakes_whoever_waits_once_it_ends
+                a_dead_letter_answers_with_its_reason_while_it_is_dead
+                a_revived_task_has_no_outcome_of_its_former_life
+                an_id_sent_again_has_no_outcome_of_its_former_life
+                losing_its_workers_wakes_whoever_waits
+                an_expired_task_answers_so
+            }
+            settle {
+                a_done_task_is_gone
+                a_retry_waits_its_span_and_counts_an_attempt
+                a_released_task_comes_first_and_counts_no_attempt
+                released_tasks_keep_the_order_they_are_given_in
+                a_parked_task_remembers_since_when_and_how_often
+                a_buried_task_is_kept_with_its_reason
+                a_stale_worker_cannot_settle
+                a_fence_of_an_earlier_claim_is_stale
+                a_fence_with_another_instant_is_stale
+                another_workers_task_cannot_be_settled
+                a_second_verdict_on_one_delivery_is_stale
+                a_stale_verdict_does_not_hinder_the_others_of_its_call
+                each_task_of_a_call_gets_its_own_verdict
+                a_verdict_past_the_lease_counts_until_recovery
+                a_full_batch_is_settled_at_once
+                settling_nothing_tells_how_much_is_held
+            }
+            time {
+                nothing_starts_before_its_time
+                a_countdown_begins_when_the_task_is_accepted
+                a_start_that_has_passed_is_at_once
+                due_tasks_are_claimed_in_the_order_of_their_times
+                due_tasks_come_behind_what_is_ready
+                three_thousand_tasks_due_at_once_are_all_claimed
+                what_is_due_beyond_one_claims_work_is_due_at_once
+                a_start_in_a_far_century_waits_and_harms_nothing
+                a_retry_may_wait_for_longer_than_a_lease
+            }
+            wait {
+                a_wait_ends_when_told_at_the_latest
+                a_task_that_arrives_wakes_an_idle_worker
+                a_ring_before_the_wait_is_not_missed
+                one_batch_wakes_as_many_workers_as_it_has_tasks
+                a_released_task_wakes_an_idle_worker
+                a_recovered_task_wakes_an_idle_worker
+                a_revived_task_wakes_an_idle_worker
+                a_nearer_due_time_ends_a_wait
+                a_retry_that_is_due_first_ends_a_wait
+                a_dropped_wait_does_not_swallow_a_ring
+                a_worker_that_waits_as_told_meets_the_due_task
+            }
+        }
+    };
+}
+
+/// One test a law; [`suite!`] has the list.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! each_law {
+    ($harness:expr; $($verb:ident { $($law:ident)* })*) => {
+        $(
+            mod $verb {
+                use super::*;
+
+                $(
+                    #[::tokio::test]
+                    async fn $law() {
+                        $crate::laws::$verb::$law($harness).await;
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    #[test]
+    fn every_law_is_in_the_suite() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let list = std::fs::read_to_string(root.join("suite.rs")).unwrap();
+        for file in std::fs::read_dir(root.join("laws")).unwrap() {
+            let path = file.unwrap().path();
+            let verb = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let (_, rest) = list.split_once(&format!("{verb} {{\n")).unwrap();
+            let (listed, _) = rest.split_once('}').unwrap();
+            let listed: Vec<&str> = listed.split_whitespace().collect();
+            let laws = text.lines().filter_map(|line| {
+                let (name, _) = line.strip_prefix("pub async fn ")?.split_once('(')?;
+                Some(name)
+            });
+            assert_eq!(laws.collect::<Vec<_>>(), listed, "{verb}");
+        }
+    }
+}
