@@ -24,7 +24,7 @@ pub(crate) struct Queue {
     pub(crate) dead: BTreeSet<(Millis, TaskId)>,
     /// The identities that were registered and neither retired nor recovered.
     pub(crate) members: BTreeMap<WorkerId, Member>,
-    /// How many claims were granted.
+    /// How many claims brought something: the number of the last fence.
     pub(crate) claims: u64,
     /// How many live tasks are allowed.
     pub(crate) bound: Option<u64>,
@@ -72,7 +72,7 @@ pub(crate) type Position = (Reverse<Priority>, i64);
 pub(crate) struct Member {
     /// When its lease ends.
     pub(crate) lease_end: Millis,
-    /// When recovery last looked at it, or when it was registered.
+    /// When recovery last looked at it; the epoch if it never has.
     pub(crate) looked_at: Millis,
     /// What recovery thinks of it.
     pub(crate) suspicion: Suspicion,

@@ -20,13 +20,15 @@ impl Queue {
             return Claim::NoLease;
         }
         self.promote(now);
-        self.claims += 1;
+        let count = usize::from(max.get()).min(BATCH_MAX);
+        let ids: Vec<TaskId> = self.ready.values().take(count).copied().collect();
+        if !ids.is_empty() {
+            self.claims += 1;
+        }
         let fence = Fence {
             number: self.claims,
             claimed_at: now,
         };
-        let count = usize::from(max.get()).min(BATCH_MAX);
-        let ids: Vec<TaskId> = self.ready.values().take(count).copied().collect();
         let deliveries = ids
             .into_iter()
             .map(|id| self.deliver(id, worker, fence))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lovage_core::{Millis, Renewal, TaskId, WorkerId};
 
-use crate::queue::{Member, Queue, Suspicion};
+use crate::queue::{Queue, Suspicion};
 
 /// The most cancelled tasks that one renewal names.
 const CANCELLED_MAX: usize = 100;
@@ -12,13 +12,9 @@ const CANCELLED_MAX: usize = 100;
 impl Queue {
     /// Makes an identity known, with a lease.
     pub(crate) fn register(&mut self, worker: WorkerId, lease: Duration, now: Millis) {
-        let member = self.members.entry(worker).or_insert_with(|| Member {
-            looked_at: now,
-            ..Member::default()
-        });
+        let member = self.members.entry(worker).or_default();
         if member.suspicion != Suspicion::Taken {
             member.lease_end = now.plus(lease);
-            member.suspicion = Suspicion::None;
         }
     }
 
@@ -26,8 +22,8 @@ impl Queue {
     pub(crate) fn renew(&mut self, worker: WorkerId, lease: Duration, now: Millis) -> Renewal {
         match self.members.get_mut(&worker) {
             Some(member) if member.suspicion != Suspicion::Taken => {
-                member.lease_end = now.plus(lease);
-                member.suspicion = Suspicion::None;
+                // A lease only moves forward: a late request may be executed after a newer one.
+                member.lease_end = member.lease_end.max(now.plus(lease));
             }
             _ => return Renewal::Lost,
         }

@@ -7,37 +7,43 @@ use lovage_core::{Failure, FailureKind, Fence, LOSSES_MAX, Millis, Recovered, Ta
 
 use crate::queue::{Queue, Suspicion};
 
-/// The most tasks that one call takes back, as in Redis, where a call must stay short.
+/// The most identities that one call looks at, and the most tasks that it takes back: as in Redis, where a call must
+/// stay short.
+const LOOKED_AT_MAX: usize = 64;
 const TAKEN_MAX: usize = 200;
 
 impl Queue {
-    /// Looks at every identity whose lease has ended, and takes the tasks of those that were found so before.
+    /// Looks at the identities that were looked at longest ago, and takes the tasks of those that were found without a
+    /// lease before.
     pub(crate) fn recover(&mut self, patience: Duration, now: Millis) -> Recovered {
-        let mut recovered = Recovered::default();
-        let mut room = TAKEN_MAX;
-        for worker in self.lapsed(now) {
+        let mut taken: Vec<(Fence, TaskId)> = Vec::new();
+        let mut more = false;
+        for worker in self.longest_unseen() {
             if self.is_given_up(worker, patience, now) {
-                room -= self.take_from(worker, room, now, &mut recovered);
-                if 0 < self.held(worker) {
-                    recovered.more = true;
-                    break;
-                }
-                self.members.remove(&worker);
+                more |= self.take_from(worker, &mut taken);
             }
         }
+        taken.sort_unstable_by_key(|(fence, id)| (fence.number, fence.claimed_at, *id));
+        let mut recovered = Recovered {
+            more,
+            ..Recovered::default()
+        };
+        for ((_, id), place) in taken.iter().zip(self.heads(taken.len())) {
+            self.lose(*id, place, now, &mut recovered);
+        }
+        self.members
+            .retain(|_, member| member.suspicion != Suspicion::Taken || !member.active.is_empty());
         recovered
     }
 
-    /// Those that recovery looked at longest ago come first.
-    fn lapsed(&self, now: Millis) -> Vec<WorkerId> {
-        let mut lapsed: Vec<(Millis, WorkerId)> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.lease_end <= now)
+    fn longest_unseen(&self) -> Vec<WorkerId> {
+        let members = self.members.iter();
+        let mut seen: Vec<(Millis, WorkerId)> = members
             .map(|(worker, member)| (member.looked_at, *worker))
             .collect();
-        lapsed.sort_unstable();
-        lapsed.into_iter().map(|(_, worker)| worker).collect()
+        seen.sort_unstable();
+        seen.truncate(LOOKED_AT_MAX);
+        seen.into_iter().map(|(_, worker)| worker).collect()
     }
 
     /// Whether two looks, `patience` apart, found the same lease ended. A broker that was itself away longer than the
@@ -45,46 +51,39 @@ impl Queue {
     fn is_given_up(&mut self, worker: WorkerId, patience: Duration, now: Millis) -> bool {
         let member = self.members.get_mut(&worker).expect("it was just listed");
         member.looked_at = now;
-        match member.suspicion {
-            Suspicion::Taken => true,
+        member.suspicion = match member.suspicion {
+            Suspicion::Taken => Suspicion::Taken,
+            _ if now < member.lease_end => Suspicion::None,
             Suspicion::Lapsed {
                 lease_end,
                 looked_at,
             } if lease_end == member.lease_end => {
-                let waited_enough = looked_at.plus(patience) <= now;
-                if waited_enough {
-                    member.suspicion = Suspicion::Taken;
+                if looked_at.plus(patience) <= now {
+                    Suspicion::Taken
+                } else {
+                    member.suspicion
                 }
-                waited_enough
             }
-            _ => {
-                member.suspicion = Suspicion::Lapsed {
-                    lease_end: member.lease_end,
-                    looked_at: now,
-                };
-                false
-            }
-        }
+            _ => Suspicion::Lapsed {
+                lease_end: member.lease_end,
+                looked_at: now,
+            },
+        };
+        member.suspicion == Suspicion::Taken
     }
 
-    fn take_from(
-        &mut self,
-        worker: WorkerId,
-        room: usize,
-        now: Millis,
-        recovered: &mut Recovered,
-    ) -> usize {
-        let mut held: Vec<(Fence, TaskId)> = self.members[&worker]
-            .active
-            .iter()
-            .map(|(id, fence)| (*fence, *id))
-            .collect();
-        held.sort_unstable_by_key(|(fence, id)| (fence.number, fence.claimed_at, *id));
-        held.truncate(room);
-        for ((_, id), place) in held.iter().zip(self.heads(held.len())) {
-            self.lose(*id, place, now, recovered);
+    /// Adds what the worker holds to `taken`, up to the most of a call. Answers whether it holds more than that.
+    fn take_from(&mut self, worker: WorkerId, taken: &mut Vec<(Fence, TaskId)>) -> bool {
+        let room = TAKEN_MAX - taken.len();
+        let member = self.members.get_mut(&worker).expect("it was just listed");
+        let held = member.active.iter().map(|(id, fence)| (*fence, *id));
+        taken.extend(held.take(room));
+        let more = room < member.active.len();
+        if more {
+            // Looked at first the next time as well.
+            member.looked_at = Millis::default();
         }
-        held.len()
+        more
     }
 
     fn lose(&mut self, id: TaskId, place: i64, now: Millis, recovered: &mut Recovered) {
@@ -97,12 +96,15 @@ impl Queue {
         let failure = if edit::acks_early(&task.bytes) {
             Failure::new(
                 FailureKind::Abandoned,
-                "its worker was lost; an at-most-once task does not start again",
+                "its worker was lost while it held this at-most-once task: it may have run in part",
             )
         } else if LOSSES_MAX <= task.losses {
             Failure::new(
                 FailureKind::Lost,
-                format!("{} workers were lost while they held it", task.losses),
+                format!(
+                    "{} workers were lost while they held this task",
+                    task.losses
+                ),
             )
         } else {
             recovered.released += 1;
