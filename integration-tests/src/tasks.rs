@@ -1,0 +1,108 @@
+//! The tasks of the worker program. Each writes into the journal what it does.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lovage::{Backoff, TaskContext, TaskError, ms, task};
+
+use crate::journal::{Event, record};
+
+/// Between two looks of a body at its gate.
+const LOOK_EVERY: Duration = ms(5);
+
+/// Whether the gate is open, or the part of it for runs with as many losses: two runs of one task can be let go
+/// one after the other.
+fn is_open(gate: &str, ctx: &TaskContext) -> bool {
+    Path::new(gate).exists() || Path::new(&part_of(gate, ctx.losses())).exists()
+}
+
+/// The part of a gate for runs with `losses` losses.
+pub(crate) fn part_of(gate: &str, losses: u32) -> String {
+    format!("{gate}-{losses}")
+}
+
+/// Ends at once.
+#[task(backoff = Backoff::constant(ms(1)))]
+pub async fn quick(ctx: &TaskContext, number: u64) -> u64 {
+    record(Event::Start, ctx);
+    record(Event::End, ctx);
+    number
+}
+
+/// Takes a while.
+#[task(ignore_result)]
+pub async fn nap(ctx: &TaskContext, span_ms: u64) {
+    record(Event::Start, ctx);
+    tokio::time::sleep(ms(span_ms)).await;
+    record(Event::End, ctx);
+}
+
+/// Runs until its gate is opened, or its token is cancelled.
+#[task(backoff = Backoff::constant(ms(1)))]
+pub async fn hold(ctx: &TaskContext, gate: String) -> Result<(), TaskError> {
+    record(Event::Start, ctx);
+    while !is_open(&gate, ctx) {
+        if ctx.is_cancelled() {
+            record(Event::Cancelled, ctx);
+            return Err(TaskError::new("told to end"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    record(Event::End, ctx);
+    Ok(())
+}
+
+/// Runs until its gate is opened, whatever its token says; answers the losses before this run.
+#[task]
+pub async fn stubborn(ctx: &TaskContext, gate: String) -> u32 {
+    record(Event::Start, ctx);
+    while !is_open(&gate, ctx) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    record(Event::End, ctx);
+    ctx.losses()
+}
+
+/// Blocks its thread of the async runtime until its gate is opened: what a body must not do, and some do.
+#[task]
+pub async fn block(ctx: &TaskContext, gate: String) {
+    record(Event::Start, ctx);
+    while !is_open(&gate, ctx) {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    record(Event::End, ctx);
+}
+
+/// Computes on the pool of threads until its gate is opened.
+#[task(cpu)]
+pub fn compute(ctx: &TaskContext, gate: String) {
+    record(Event::Start, ctx);
+    while !is_open(&gate, ctx) {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    record(Event::End, ctx);
+}
+
+/// At most once: runs until its gate is opened.
+#[task(ack_early)]
+pub async fn once(ctx: &TaskContext, gate: String) {
+    record(Event::Start, ctx);
+    while !is_open(&gate, ctx) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    record(Event::End, ctx);
+}
+
+/// Ends the whole process.
+#[task]
+pub async fn abort(ctx: &TaskContext) {
+    record(Event::Start, ctx);
+    std::process::abort();
+}
+
+/// Panics, each time.
+#[task(max_retries = 1, backoff = Backoff::constant(ms(1)))]
+pub async fn panic(ctx: &TaskContext) {
+    record(Event::Start, ctx);
+    panic!("as it is told to");
+}
