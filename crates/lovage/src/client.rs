@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lovage_core::{
-    Broker, BrokerError, Clock, Control, Counts, DeadLetter, Encoded, Inspect, Millis, NameError,
-    QueueName, Task, TaskId, TransportError, secs,
+    Broker, BrokerError, Clock, Control, Counts, DeadLetter, Encoded, Enqueued, Inspect, Millis,
+    NameError, QueueName, Task, TaskId, TransportError, secs,
 };
 use tokio::time::timeout;
 
@@ -18,6 +18,8 @@ use crate::gather::Gather;
 use crate::handle::Handle;
 use crate::retry::{Attempts, instant_in};
 use crate::send::{IntoSending, Sending};
+#[cfg(feature = "memory")]
+use crate::testing::Inline;
 
 /// The longest that a call takes unless the builder says otherwise: a web request can still answer in time.
 pub const DEADLINE_DEFAULT: Duration = secs(2);
@@ -49,6 +51,18 @@ struct Inner {
     deadline: Duration,
     clock: Clock,
     lines: Mutex<HashMap<QueueName, Arc<Gather<AnyBroker>>>>,
+    #[cfg(feature = "memory")]
+    inline: Option<(Arc<Inline>, Mode)>,
+}
+
+/// What a client of the test kit does with what it sends.
+#[cfg(feature = "memory")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Notes it.
+    Noted,
+    /// Runs it before the send is answered.
+    Eager,
 }
 
 /// A client that is being put together.
@@ -59,6 +73,8 @@ pub struct ClientBuilder<Source> {
     namespace: Option<String>,
     deadline: Duration,
     clock: Clock,
+    #[cfg(feature = "memory")]
+    inline: Option<(Arc<Inline>, Mode)>,
 }
 
 impl Client {
@@ -70,12 +86,12 @@ impl Client {
 
     /// Starts a client for the broker at `address`.
     pub fn builder(address: impl Into<String>) -> ClientBuilder<String> {
-        ClientBuilder::new(address.into())
+        ClientBuilder::of(address.into())
     }
 
     /// A client of a broker that is there already.
     pub fn with_broker(broker: impl Into<AnyBroker>) -> Self {
-        ClientBuilder::new(broker.into()).build()
+        ClientBuilder::of(broker.into()).build()
     }
 
     /// Sends a task: a builder, awaited to send.
@@ -84,7 +100,7 @@ impl Client {
     /// # use lovage::prelude::*;
     /// # #[task] async fn greet(name: String) {}
     /// # async fn f(client: Client) -> anyhow::Result<()> {
-    /// let greeting = client.send(greet("Ada".into())).countdown(mins(5)).await?;
+    /// let greeting = client.send(greet("Ada")).countdown(mins(5)).await?;
     /// # Ok(()) }
     /// ```
     pub fn send<T: Task>(&self, message: T) -> Sending<T> {
@@ -186,11 +202,18 @@ impl Client {
         let id = encoded.id();
         let line = self.line(queue);
         let mut attempts = Attempts::until(instant_in(self.0.deadline));
-        while let Err(error) = line.send(encoded.clone(), attempts.deadline()).await {
-            let end = attempts.failed(error).await;
-            end.map_err(|error| SendError::from_enqueue(error, id, task))?;
+        loop {
+            match line.send(encoded.clone(), attempts.deadline()).await {
+                Ok(answer) => {
+                    self.accepted(queue, &[encoded], &[answer]).await;
+                    return Ok(());
+                }
+                Err(error) => {
+                    let end = attempts.failed(error).await;
+                    end.map_err(|error| SendError::from_enqueue(error, id, task))?;
+                }
+            }
         }
-        Ok(())
     }
 
     /// Sends up to a thousand encoded tasks in one call.
@@ -208,10 +231,39 @@ impl Client {
             let call = self.broker().enqueue(queue, batch.clone());
             let answer = tokio::time::timeout_at(attempts.deadline(), call).await;
             match answer.unwrap_or_else(|_| Err(crate::gather::no_answer())) {
-                Ok(_) => return Ok(()),
+                Ok(answers) => {
+                    self.accepted(queue, &batch, &answers).await;
+                    return Ok(());
+                }
                 Err(error) => {
                     let end = attempts.failed(error).await;
                     end.map_err(|error| SendError::from_enqueue(error, first, task))?;
+                }
+            }
+        }
+    }
+
+    /// Lets the test kit know, where there is one.
+    #[cfg_attr(
+        not(feature = "memory"),
+        expect(
+            clippy::unused_async,
+            unused_variables,
+            reason = "as the one with a kit"
+        )
+    )]
+    async fn accepted(&self, queue: &QueueName, tasks: &[Encoded], answers: &[Enqueued]) {
+        #[cfg(feature = "memory")]
+        if let Some((inline, mode)) = &self.0.inline {
+            for (task, answer) in tasks.iter().zip(answers) {
+                if *answer == Enqueued::New {
+                    inline.accepted(queue, task);
+                }
+            }
+            if *mode == Mode::Eager {
+                for task in tasks {
+                    // Boxed, as a body that sends comes through here again.
+                    Box::pin(inline.run_eagerly(self, queue, task.id())).await;
                 }
             }
         }
@@ -232,12 +284,14 @@ impl Client {
 }
 
 impl<Source> ClientBuilder<Source> {
-    fn new(source: Source) -> Self {
+    pub(crate) fn of(source: Source) -> Self {
         Self {
             source,
             namespace: None,
             deadline: DEADLINE_DEFAULT,
             clock: Clock::System,
+            #[cfg(feature = "memory")]
+            inline: None,
         }
     }
 
@@ -253,12 +307,26 @@ impl<Source> ClientBuilder<Source> {
         self
     }
 
+    #[cfg(feature = "memory")]
+    pub(crate) fn inline(mut self, inline: &Arc<Inline>) -> Self {
+        self.inline = Some((Arc::clone(inline), Mode::Noted));
+        self
+    }
+
+    #[cfg(feature = "memory")]
+    pub(crate) fn eager(mut self) -> Self {
+        self.inline = self.inline.map(|(inline, _)| (inline, Mode::Eager));
+        self
+    }
+
     fn build_on(self, broker: AnyBroker) -> Client {
         Client(Arc::new(Inner {
             broker,
             deadline: self.deadline,
             clock: self.clock,
             lines: Mutex::default(),
+            #[cfg(feature = "memory")]
+            inline: self.inline,
         }))
     }
 }

@@ -322,3 +322,6 @@ fn too_few() -> EnqueueError {
         "the broker answered for fewer tasks than it was given",
     ))
 }
+
+#[cfg(test)]
+mod tests;

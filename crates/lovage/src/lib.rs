@@ -15,6 +15,8 @@ mod handle;
 pub mod prelude;
 mod retry;
 mod send;
+#[cfg(feature = "memory")]
+pub mod testing;
 
 pub use any_broker::AnyBroker;
 pub use client::{Client, ClientBuilder, DEADLINE_DEFAULT};
