@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
+use syn::spanned::Spanned as _;
 use syn::{Attribute, Ident, LitStr, Visibility};
 
 use crate::options::{Lane, Options};
@@ -171,10 +172,11 @@ impl Expansion<'_> {
             .name
             .clone()
             .unwrap_or_else(|| LitStr::new(&name.unraw().to_string(), Span::call_site()));
-        let output = match &self.task.output {
-            Output::Plain(ty) => quote!(#ty),
-            Output::Result(ty) => quote!(<#ty as ::lovage::macro_support::IntoTaskResult>::Output),
-        };
+        let Output { ty, .. } = &self.task.output;
+        let output = self.task.output.value().map_or_else(
+            || quote!(<#ty as ::lovage::macro_support::IntoTaskResult>::Output),
+            |value| quote!(#value),
+        );
         let calls = &self.options.calls;
         let options = (!calls.is_empty()).then(|| {
             quote! {
@@ -285,10 +287,21 @@ impl Expansion<'_> {
         });
         let awaited = asyncness.as_ref().map(|_| quote!(.await));
         let called = quote!(Self::call(#(#values),*) #awaited);
-        let result = match &self.task.output {
-            Output::Plain(_) => quote!(::core::result::Result::Ok(#called)),
-            Output::Result(_) => {
-                quote!(::lovage::macro_support::IntoTaskResult::into_task_result(#called))
+        let Output { ty, is_result } = &self.task.output;
+        let result = if *is_result {
+            quote_spanned! {written_at(ty.span())=>
+                ::lovage::macro_support::IntoTaskResult::into_task_result(#called)
+            }
+        } else {
+            quote!(::core::result::Result::Ok(#called))
+        };
+        // A future that is not `Send` is told at this function, so it has the place of the task's name.
+        let run = quote_spanned! {written_at(name.span())=>
+            #asyncness fn run(
+                self,
+                #context: ::lovage::macro_support::TaskContext,
+            ) -> ::core::result::Result<Self::Output, ::lovage::macro_support::TaskError> {
+                #result
             }
         };
         quote! {
@@ -296,12 +309,7 @@ impl Expansion<'_> {
             impl ::lovage::macro_support::#body for #name {
                 const NEEDS: &'static [::lovage::macro_support::StateNeed] = &[#(#needs),*];
                 #lane
-                #asyncness fn run(
-                    self,
-                    #context: ::lovage::macro_support::TaskContext,
-                ) -> ::core::result::Result<Self::Output, ::lovage::macro_support::TaskError> {
-                    #result
-                }
+                #run
             }
         }
     }
@@ -313,6 +321,11 @@ impl Expansion<'_> {
             ::lovage::macro_support::inventory::submit! { #name::DEF }
         }
     }
+}
+
+/// The place of `span`, for code that the user did not write: errors point there, lints on style stay silent.
+fn written_at(span: Span) -> Span {
+    Span::call_site().located_at(span)
 }
 
 /// The function of a field's default value.

@@ -10,7 +10,129 @@ mod signature;
 
 use proc_macro::TokenStream;
 
-/// Makes a task of a function.
+/// Makes a task of a function: a message that can be sent, and a body that a worker runs.
+///
+/// ```
+/// use lovage::{Backoff, State, TaskContext, mins, secs, task};
+///
+/// # struct Mailer;
+/// # impl Mailer { async fn post(&self, _: &str, _: u64) -> anyhow::Result<u64> { Ok(1) } }
+/// /// Mails the receipt of an order.
+/// #[task(queue = "mail", max_retries = 5, backoff = Backoff::exponential(secs(1)).cap(mins(10)), timeout = secs(30))]
+/// async fn send_receipt(ctx: &TaskContext, mailer: State<Mailer>, order: u64, to: String) -> anyhow::Result<u64> {
+///     if ctx.is_cancelled() {
+///         anyhow::bail!("no time left");
+///     }
+///     mailer.post(&to, order).await
+/// }
+///
+/// let message = send_receipt(7, "ada@example.org"); // to be sent: client.send(message).await
+/// assert_eq!((message.order, message.to.as_str()), (7, "ada@example.org"));
+///
+/// # async fn in_a_unit_test() {
+/// let ctx = TaskContext::for_test();
+/// let answer = send_receipt::call(&ctx, State::new(Mailer), 7, "ada@example.org".to_owned()).await;
+/// assert_eq!(answer.unwrap(), 1);
+/// # }
+/// ```
+///
+/// The name stands for two things, which Rust keeps apart: the type of the message and the function that makes one.
+/// `use shop::send_receipt` brings both. For the same reason no module beside the task can have its name.
+///
+/// # Parameters
+/// In any order, with any pattern where they are not arguments:
+/// - `&TaskContext`, at most once: this run;
+/// - `State<T>`: a value that the worker holds for all tasks. A worker without one does not start;
+/// - all others are arguments: owned types that serde can write and read, with a plain name. They are the named fields
+///   of the message. Whatever becomes a `String` can be given to the builder for one.
+///
+/// `#[default]`, `#[default = 20]` or `#[default(Vec::new())]` before an argument says what a message means that was
+/// sent before the argument existed; without it such messages go to the dead letters. `#[serde(…)]` before an argument
+/// goes to the field, and so does its doc comment.
+///
+/// # Return type
+/// A type whose name is `Result` (of `std`, of `anyhow`, of `std::io`, an alias of one's own) is a value or an error, which
+/// is retried. Any other type is a value.
+///
+/// # Where it runs
+/// An `async fn` runs on the worker's async runtime. A plain `fn` says which threads it needs:
+/// - `#[task(cpu)]` computes: it runs on a bounded pool of about one thread a core;
+/// - `#[task(blocking)]` waits for files, networks or locks: it runs on a thread of its own, up to the worker's concurrency.
+///
+/// # Options
+/// Each is an expression of Rust, with what is in scope there; a send can override all but the first and the last three.
+///
+/// | option | means | unless set |
+/// |---|---|---|
+/// | `name = "…"` | the name by which workers find the body; a literal | the function's name |
+/// | `queue = "…"` | the queue it is sent to | `"default"` |
+/// | `max_retries = u32` | attempts after the first | 3 |
+/// | `backoff = Backoff` | the spans between attempts | exponential from 1 s to 10 min, with jitter |
+/// | `timeout = Duration` | when its token is cancelled | no limit |
+/// | `hard_timeout = Duration` | when an async body is aborted | no limit |
+/// | `priority = u8` | the order within the queue: 0 to 9, higher first | 5 |
+/// | `expires = Duration` | the span from the send after which it must not start | never |
+/// | `result_ttl = Duration` | how long the result is kept | 24 h |
+/// | `ignore_result` | the result is not kept | |
+/// | `ack_early` | at most once: it never starts twice, and is not retried unless `max_retries` says so | at least once |
+/// | `cpu`, `blocking` | the lane of a plain `fn` | |
+///
+/// # What it writes
+/// Nothing that a person could not write. Of the task above, with the paths shortened:
+///
+/// ```
+/// use lovage::{Backoff, State, TaskContext, TaskError, TaskOptions, mins, secs};
+/// use lovage::macro_support::{AsyncBody, IntoTaskResult, StateNeed, Task, TaskDef, inventory, serde};
+///
+/// # pub struct Mailer;
+/// # impl Mailer { async fn post(&self, _: &str, _: u64) -> anyhow::Result<u64> { Ok(1) } }
+/// /// Mails the receipt of an order.
+/// #[allow(non_camel_case_types)]
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// #[serde(crate = "lovage::macro_support::serde")]
+/// struct send_receipt { order: u64, to: String }
+///
+/// fn send_receipt(order: u64, to: impl Into<String>) -> send_receipt {
+///     send_receipt { order, to: to.into() }
+/// }
+///
+/// impl Task for send_receipt {
+///     const NAME: &'static str = "send_receipt";
+///     type Output = u64;
+///     fn options() -> TaskOptions {
+///         TaskOptions::new()
+///             .queue("mail")
+///             .max_retries(5)
+///             .backoff(Backoff::exponential(secs(1)).cap(mins(10)))
+///             .timeout(secs(30))
+///     }
+/// }
+///
+/// impl send_receipt {
+///     const DEF: TaskDef = TaskDef::asynchronous::<send_receipt>();
+///
+///     async fn call(ctx: &TaskContext, mailer: State<Mailer>, order: u64, to: String) -> anyhow::Result<u64> {
+///         // the body
+/// #       let _ = ctx;
+/// #       mailer.post(&to, order).await
+///     }
+/// }
+///
+/// impl AsyncBody for send_receipt {
+///     const NEEDS: &'static [StateNeed] = &[StateNeed::of::<Mailer>()];
+///     async fn run(self, context: TaskContext) -> Result<Self::Output, TaskError> {
+///         let result = Self::call(&context, context.state::<Mailer>()?, self.order, self.to).await;
+///         result.into_task_result()
+///     }
+/// }
+///
+/// inventory::submit! { send_receipt::DEF }
+/// ```
+///
+/// Lint levels and `cfg` go to each of these items, other attributes (`#[tracing::instrument]`) to `call`.
+///
+/// A crate of tasks that nothing names is not linked, and registers nothing: write `use my_tasks as _;` in the
+/// worker's `main.rs`.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, function: TokenStream) -> TokenStream {
     write_task(options.into(), function.into())

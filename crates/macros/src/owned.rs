@@ -1,6 +1,6 @@
 //! Finds what a message cannot carry in the types of a signature: borrows, lifetimes, `impl Trait`.
 
-use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 
 use crate::problems::Problems;
@@ -21,7 +21,7 @@ fn walk(what: &str, tokens: TokenStream, problems: &mut Problems) {
                 let mut borrowed = vec![token.clone()];
                 skip_lifetime_and_mut(&mut tokens, &mut borrowed);
                 borrowed.extend(tokens.peek().cloned());
-                let instead = owned_form(tokens.peek());
+                let instead = owned_form(&tokens);
                 problems.add(
                     quote!(#(#borrowed)*),
                     format!("{what} travels between processes and cannot be borrowed: {instead}"),
@@ -60,23 +60,29 @@ fn skip_lifetime_and_mut(tokens: &mut Tokens, skipped: &mut Vec<TokenTree>) {
     skipped.extend(tokens.next_if(is_mut));
 }
 
-/// What to write instead of a reference to the type that starts with `first`.
-fn owned_form(first: Option<&TokenTree>) -> String {
-    let known = |word: &Ident| match word.to_string().as_str() {
-        "str" => Some("`String`"),
-        "Path" => Some("`PathBuf`"),
-        "OsStr" => Some("`OsString`"),
-        "State" => Some("`State<…>` by value, which is cheap"),
-        _ => None,
-    };
-    match first {
-        Some(TokenTree::Ident(word)) => known(word).map_or_else(
-            || format!("use `{word}` by value"),
-            |instead| format!("use {instead}"),
-        ),
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Bracket => {
-            "use `Vec<…>`".to_owned()
+/// What to write instead of a reference to the type that starts the `referent`.
+fn owned_form(referent: &Tokens) -> String {
+    let mut referent = referent.clone();
+    if let Some(TokenTree::Group(group)) = referent.peek()
+        && group.delimiter() == Delimiter::Bracket
+    {
+        return "use `Vec<…>`".to_owned();
+    }
+    // `str`, or the last of `std::path::Path`.
+    let mut name = None;
+    for token in referent {
+        match token {
+            TokenTree::Ident(word) => name = Some(word.to_string()),
+            TokenTree::Punct(punct) if punct.as_char() == ':' => {}
+            _ => break,
         }
-        _ => "use the owned type".to_owned(),
+    }
+    match name.as_deref() {
+        Some("str") => "use `String`".to_owned(),
+        Some("Path") => "use `PathBuf`".to_owned(),
+        Some("OsStr") => "use `OsString`".to_owned(),
+        Some("State") => "use `State<…>` by value, which is cheap".to_owned(),
+        Some(name) => format!("use `{name}` by value"),
+        None => "use the owned type".to_owned(),
     }
 }

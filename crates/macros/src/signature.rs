@@ -1,7 +1,7 @@
 //! The function under the attribute: what of it a task can have.
 
 use syn::ext::IdentExt as _;
-use syn::{FnArg, Item, ItemFn, ReturnType, Type};
+use syn::{FnArg, GenericArgument, Item, ItemFn, PathArguments, PathSegment, ReturnType, Type};
 
 use crate::names::check_name;
 use crate::options::Options;
@@ -19,12 +19,12 @@ pub(crate) struct TaskFn {
     pub(crate) output: Output,
 }
 
-/// What a task answers, by its return type.
-pub(crate) enum Output {
-    /// A value: this type, `()` where none is written.
-    Plain(Type),
-    /// A value or an error: this type, whose name is `Result`.
-    Result(Type),
+/// What a task answers.
+pub(crate) struct Output {
+    /// The return type; `()` where none is written.
+    pub(crate) ty: Type,
+    /// Whether it is a value or an error: its name is `Result`.
+    pub(crate) is_result: bool,
 }
 
 impl TaskFn {
@@ -60,18 +60,35 @@ impl TaskFn {
 impl Output {
     fn parse(output: &ReturnType, problems: &mut Problems) -> Self {
         let ty = match output {
-            ReturnType::Default => return Self::Plain(syn::parse_quote!(())),
+            ReturnType::Default => syn::parse_quote!(()),
             ReturnType::Type(_, ty) => (**ty).clone(),
         };
         check_owned("a result", &ty, problems);
-        let is_result = path_of(&ty)
-            .and_then(|path| path.segments.last())
-            .is_some_and(|last| last.ident == "Result");
-        if is_result {
-            Self::Result(ty)
+        let is_result = last_segment(&ty).is_some_and(|last| last.ident == "Result");
+        Self { ty, is_result }
+    }
+
+    /// The type of the value where it can be read off: the first parameter of a `Result`, which an alias may lack.
+    pub(crate) fn value(&self) -> Option<&Type> {
+        if self.is_result {
+            last_segment(&self.ty).and_then(first_type)
         } else {
-            Self::Plain(ty)
+            Some(&self.ty)
         }
+    }
+}
+
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    path_of(ty).and_then(|path| path.segments.last())
+}
+
+fn first_type(segment: &PathSegment) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(ty)) => Some(ty),
+        _ => None,
     }
 }
 
@@ -85,7 +102,7 @@ fn check_shape(function: &ItemFn, problems: &mut Problems) {
     if let syn::Safety::Unsafe(unsafety) = &signature.safety {
         problems.add(
             unsafety,
-            format!("{called_elsewhere}, which cannot uphold a contract: remove `unsafe`, and check in the body"),
+            format!("{called_elsewhere}, which vouches for nothing: remove `unsafe`, and check in the body"),
         );
     }
     if let Some(abi) = &signature.abi {

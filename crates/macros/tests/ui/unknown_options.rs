@@ -1,0 +1,12 @@
+use lovage::task;
+
+#[task(retries = 3)]
+async fn near() {}
+
+#[task(qeue = "mail")]
+async fn typo() {}
+
+#[task(colour = "red")]
+async fn far() {}
+
+fn main() {}
