@@ -1,1 +1,18 @@
-//! Under construction.
+//! The Redis broker of Lovage: Redis 6.2 or later, or Valkey.
+//!
+//! Every transition of a task is one Lua script in `scripts/`, called by the function of the same name in
+//! `src/transitions/`. The keys are listed in `docs/protocol.md` and spelled in `keys.rs` alone.
+
+mod bell;
+mod broker;
+mod config;
+mod connection;
+mod error;
+mod keys;
+mod reply;
+mod script;
+mod subscription;
+mod transitions;
+
+pub use broker::RedisBroker;
+pub use config::{ConnectError, RedisConfig};

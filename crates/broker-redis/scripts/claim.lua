@@ -1,0 +1,126 @@
+-- claim.lua   scheduled -> ready, ready -> active        (docs/architecture.md#lifecycle)
+-- KEYS  1 Q:meta   2 Q:tasks   3 Q:active:W   4 Q:scheduled   5 Q:ghosts   6 Q:facts   7 Q:dead   8 Q:reasons
+--       9 Q:bell   10-19 Q:ready:0 to 9
+-- ARGV  1 now, '' for Redis's clock   2 field of the lease in Q:meta   3 max, 1 to 1000
+-- Reply 'no_lease' | {now, fence, held, ms until the next is due or -1, ids, envelopes, facts if any task has some}
+local meta, tasks, active, scheduled, ghosts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local facts, dead, reasons, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local READY = 10
+local PROMOTED_MAX, SKIPPED_MAX = 1000, 1000
+-- A reply is built in Redis's memory: past this, the rest waits for the next claim.
+local REPLY_BYTES_MAX = 8 * 1024 * 1024
+
+local now, max = now_of(ARGV[1]), tonumber(ARGV[3])
+local settings = redis.call('HMGET', meta, ARGV[2], 'used', 'fence')
+local lease, used, fence = tonumber(settings[1]), settings[2] or '', tonumber(settings[3]) or 0
+if not lease or lease <= now then return 'no_lease' end
+local held = redis.call('HLEN', active)
+
+local next_due
+if has(used, 's') then
+  next_due = earliest(scheduled)
+  if next_due and next_due <= now then
+    local due = redis.call('ZRANGEBYSCORE', scheduled, '-inf', digits(now), 'LIMIT', 0, PROMOTED_MAX)
+    local levels = {}
+    for first = 1, #due, CHUNK do
+      local last = math.min(first + CHUNK - 1, #due)
+      local envelopes = redis.call('HMGET', tasks, unpack(due, first, last))
+      for i = first, last do
+        local envelope = envelopes[i - first + 1]
+        if envelope then add_to_level(levels, level_of(envelope), due[i]) end
+      end
+    end
+    local refusal = wrong_ready(levels, READY)
+    if refusal then return refusal end
+    used = remember(meta, used, push('RPUSH', levels, READY))
+    write('ZREM', scheduled, due)
+    next_due = earliest(scheduled)
+  end
+end
+
+local n, skipped, bytes, more = 0, 0, 0, false
+local ids, envelopes = {}, {}
+local some_ghosts = has(used, 'g') and redis.call('EXISTS', ghosts) == 1
+
+-- Entries in `ready` that stand for nothing: their task was cancelled there. The count belongs to the level.
+local function ghosts_among(popped, level)
+  local fields, left = {}, {}
+  for i = 1, #popped do fields[i] = popped[i] .. level end
+  local counts = redis.call('HMGET', ghosts, unpack(fields))
+  for i = 1, #popped do left[popped[i]] = tonumber(counts[i]) or 0 end
+  return left
+end
+
+-- What somebody pushed by hand: kept with its bytes and a reason. False if that cannot be written.
+local function quarantine(rubbish)
+  if wrong_type({dead, 'zset', reasons, 'hash'}) then return false end
+  local id = string.gsub(string.sub(redis.sha1hex(rubbish), 1, 32), '..', function(pair)
+    return string.char(tonumber(pair, 16))
+  end)
+  redis.call('HSET', tasks, id, rubbish)
+  redis.call('ZADD', dead, digits(now), id)
+  redis.call('HSET', reasons, id, failure('malformed', 'an entry of ' .. #rubbish .. ' bytes in a ready list is no task id'))
+  return true
+end
+
+local function take(popped, found, level)
+  local left = some_ghosts and ghosts_among(popped, level)
+  for i = 1, #popped do
+    local id, envelope = popped[i], found[i]
+    if left and 0 < (left[id] or 0) then
+      left[id] = left[id] - 1
+      skipped = skipped + 1
+      if redis.call('HINCRBY', ghosts, id .. level, -1) <= 0 then redis.call('HDEL', ghosts, id .. level) end
+    elseif envelope and #id == 16 then
+      n = n + 1
+      ids[n], envelopes[n] = id, envelope
+      bytes = bytes + #envelope
+    else
+      skipped = skipped + 1
+      if #id ~= 16 and not quarantine(id) then
+        redis.call('RPUSH', KEYS[READY + level], id)
+        skipped = SKIPPED_MAX
+      end
+    end
+  end
+end
+
+for level = 9, 0, -1 do
+  if has(used, level) then
+    local ready = KEYS[READY + level]
+    while n < max and not more do
+      local asked = math.min(max - n, CHUNK)
+      local popped = redis.pcall('LPOP', ready, asked)
+      if not popped then break end
+      -- A list of the wrong type stops only what is behind it; the next claim says so.
+      if popped.err then
+        if n == 0 and skipped == 0 then return popped end
+        break
+      end
+      local found = redis.pcall('HMGET', tasks, unpack(popped))
+      if found.err then
+        for i = #popped, 1, -1 do redis.call('LPUSH', ready, popped[i]) end
+        return found
+      end
+      take(popped, found, level)
+      more = SKIPPED_MAX <= skipped or REPLY_BYTES_MAX <= bytes
+      if #popped < asked then break end
+    end
+  end
+end
+
+if 0 < n then
+  fence = fence + 1
+  redis.call('HSET', meta, 'fence', digits(fence))
+  local mark, fields = digits(fence) .. ':' .. digits(now), {}
+  for i = 1, n do
+    fields[2 * i - 1], fields[2 * i] = ids[i], mark
+  end
+  write('HSET', active, fields)
+  held = held + n
+end
+if max <= n or more then ring(bell) end
+
+local reply = {now, fence, held, next_due and math.max(next_due - now, 0) or -1, ids, envelopes}
+if 0 < n and has(used, 'f') and redis.call('EXISTS', facts) == 1 then reply[7] = hmget(facts, ids) end
+return reply

@@ -1,0 +1,136 @@
+-- recover.lua   active -> ready | dead | gone              (docs/architecture.md#lifecycle)
+-- Looks at the identities that were looked at longest ago. One whose lease is found ended twice, `patience` apart, is
+-- dead from then on; its tasks are taken back a bounded number a call, and at last the identity is forgotten.
+-- KEYS  1 Q:meta   2 Q:identities   3 Q:suspects   4 Q:tasks   5 Q:active: (what all processing lists begin with)
+--       6 Q:facts   7 Q:cancels   8 Q:waiting   9 Q:dead   10 Q:reasons   11 Q:result: (likewise)   12 Q:bell
+--       13-22 Q:ready:0 to 9
+-- ARGV  1 now, '' for Redis's clock   2 patience in ms   3 what the fields of leases in Q:meta begin with
+--       4 losses after which a task is buried   5 what all channels begin with
+--       6 ms for which a cancelled outcome is kept
+-- Reply {released, buried, 1 if a dead identity still has tasks}
+local meta, identities, suspects, tasks, actives = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local facts, cancels, waiting, dead, reasons, results, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local READY = 13
+local LOOKED_AT_MAX, TAKEN_MAX = 64, 200
+local now, patience, losses_max, channels = now_of(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
+
+local workers = redis.call('ZRANGE', identities, 0, LOOKED_AT_MAX - 1)
+if #workers == 0 then return {0, 0, 0} end
+local fields = {'used'}
+for i = 1, #workers do fields[i + 1] = ARGV[3] .. workers[i] end
+local leases = redis.call('HMGET', meta, unpack(fields))
+local used = leases[1] or ''
+local suspicions = redis.call('HMGET', suspects, unpack(workers))
+
+-- Decide, without a write.
+local looks, cleared, suspected, lost = {}, {}, {}, {}
+for i = 1, #workers do
+  local worker, ends, suspicion = workers[i], tonumber(leases[i + 1]) or 0, suspicions[i]
+  looks[#looks + 1], looks[#looks + 2] = digits(now), worker
+  if suspicion == 'dead' then
+    lost[#lost + 1] = worker
+  elseif now < ends then
+    if suspicion then cleared[#cleared + 1] = worker end
+  else
+    local suspected_end, looked_at = string.match(suspicion or '', '^(%d+):(%d+)$')
+    if suspected_end ~= digits(ends) then
+      suspected[#suspected + 1], suspected[#suspected + 2] = worker, digits(ends) .. ':' .. digits(now)
+    elseif patience <= now - tonumber(looked_at) then
+      lost[#lost + 1] = worker
+      suspected[#suspected + 1], suspected[#suspected + 2] = worker, 'dead'
+    end
+  end
+end
+
+local taken, forgotten, more = {}, {}, 0
+for i = 1, #lost do
+  local active, left = actives .. lost[i], TAKEN_MAX - #taken
+  local held = redis.call('HLEN', active)
+  if 0 < held and 0 < left then
+    local entries = redis.call('HRANDFIELD', active, left, 'WITHVALUES')
+    for k = 1, #entries, 2 do
+      taken[#taken + 1] = {
+        id = entries[k], mark = entries[k + 1], worker = lost[i], active = active,
+        fence = tonumber(string.match(entries[k + 1], '^%d+')) or 0,
+      }
+    end
+  end
+  if held <= left then
+    forgotten[#forgotten + 1] = lost[i]
+  else
+    more = 1
+    -- Looked at first the next time as well.
+    looks[#looks + 1], looks[#looks + 2] = 0, lost[i]
+  end
+end
+
+-- Oldest claim at the head: pushed backwards.
+table.sort(taken, function(a, b)
+  if a.fence ~= b.fence then return b.fence < a.fence end
+  return b.id < a.id
+end)
+local ids = {}
+for i = 1, #taken do ids[i] = taken[i].id end
+local some_cancels = 0 < #taken and redis.call('EXISTS', cancels) == 1
+local envelopes, known = hmget(tasks, ids), hmget(facts, ids)
+local cancelled = some_cancels and redis.call('SMISMEMBER', cancels, unpack(ids)) or {}
+
+local levels, facts_new, dead_new, reasons_new, gone, ended, outcomes = {}, {}, {}, {}, {}, {}, {}
+local released, buried, taken_back = 0, 0, {}
+local function bury(id, kind, message)
+  local record = failure(kind, message)
+  buried = buried + 1
+  dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
+  reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, record
+  ended[#ended + 1], outcomes[#outcomes + 1] = id, failed(record)
+end
+for i = 1, #taken do
+  local id, envelope = ids[i], envelopes[i]
+  local losses, parks, since = facts_of(known[i])
+  losses = losses + 1
+  if not envelope then
+    gone[#gone + 1] = id
+  elseif cancelled[i] == 1 then
+    gone[#gone + 1] = id
+    ended[#ended + 1], outcomes[#outcomes + 1] = id, CANCELLED
+    taken_back[#taken_back + 1] = results .. hex(id)
+  elseif acks_early(envelope) then
+    bury(id, 'abandoned', 'its worker ' .. taken[i].worker .. ' was lost while it held this at-most-once task (claim '
+      .. taken[i].mark .. '): it may have run in part')
+  elseif losses_max <= losses then
+    bury(id, 'lost', losses .. ' workers were lost while they held this task, the last one was '
+      .. taken[i].worker .. ' (claim ' .. taken[i].mark .. ')')
+    facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(losses, parks, since)
+  else
+    released = released + 1
+    facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(losses, parks, since)
+    add_to_level(levels, level_of(envelope), id)
+  end
+end
+local refusal = wrong_ready(levels, READY)
+  or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash'})
+if refusal then return refusal end
+
+local letters = push('LPUSH', levels, READY)
+if 0 < #facts_new then letters = letters .. 'f' end
+remember(meta, used, letters)
+write('HSET', facts, facts_new)
+write('HSET', reasons, reasons_new)
+write('ZADD', dead, dead_new)
+write('HDEL', tasks, gone)
+write('HDEL', facts, gone)
+if some_cancels then write('SREM', cancels, ids) end
+for i = 1, #taken do redis.call('HDEL', taken[i].active, ids[i]) end
+for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[6]) end
+tell(waiting, channels, ended, outcomes)
+
+write('ZADD', identities, looks)
+write('HSET', suspects, suspected)
+write('HDEL', suspects, cleared)
+local ended_leases = {}
+for i = 1, #lost do ended_leases[i] = ARGV[3] .. lost[i] end
+write('HDEL', meta, ended_leases)
+write('HDEL', suspects, forgotten)
+write('ZREM', identities, forgotten)
+if 0 < released then ring(bell) end
+return {released, buried, more}

@@ -1,0 +1,157 @@
+-- settle.lua   active -> gone | scheduled | ready | dead   (docs/architecture.md#lifecycle)
+-- KEYS  1 Q:tasks   2 Q:active:W   3 Q:waiting   4 Q:facts   5 Q:cancels
+--       unless every verdict is 'done':   6 Q:meta   7 Q:scheduled   8 Q:dead   9 Q:reasons   10 Q:bell
+--       11 Q:result: (what all results begin with)   12-21 Q:ready:0 to 9
+--       last Q:result:ID, one for each verdict that keeps its outcome, in the order of the ids
+-- ARGV  1 now, '' for Redis's clock   2 position of the first Q:result:ID   3 what all channels begin with
+--       4 ms for which a cancelled outcome is kept
+--       5.. groups: fence mark, 'done' | 'retry' | 'park' | 'release' | 'bury', span in ms ('' for none: how long the
+--       outcome is kept, or until it is due), outcome or failure record, number of ids, the ids; at most 1000 ids
+-- Reply {held, positions of the ids that this worker does not hold by that fence}
+local tasks, active, waiting, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local meta, scheduled, dead, reasons, bell, results = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local READY = 12
+local result_at, channels = tonumber(ARGV[2]), ARGV[3]
+
+local ids, verdicts, kept, n, at = {}, {}, {}, 0, 5
+while at < #ARGV do
+  local verdict = {mark = ARGV[at], kind = ARGV[at + 1], span = tonumber(ARGV[at + 2]), body = ARGV[at + 3]}
+  local keeps = verdict.span and (verdict.kind == 'done' or verdict.kind == 'bury')
+  local last = at + 4 + tonumber(ARGV[at + 4])
+  for i = at + 5, last do
+    n = n + 1
+    ids[n], verdicts[n] = ARGV[i], verdict
+    if keeps then
+      kept[n] = KEYS[result_at]
+      result_at = result_at + 1
+    end
+  end
+  at = last + 1
+end
+
+local marks = hmget(active, ids)
+local mine, mine_ids, stale, all_done = {}, {}, {}, true
+for i = 1, n do
+  if marks[i] == verdicts[i].mark then
+    mine[#mine + 1] = i
+    mine_ids[#mine_ids + 1] = ids[i]
+    if verdicts[i].kind ~= 'done' then all_done = false end
+  else
+    stale[#stale + 1] = i - 1
+  end
+end
+if #mine == 0 then return {redis.call('HLEN', active), stale} end
+
+local some_waiting, some_facts, some_cancels = false, false, false
+if 0 < redis.call('EXISTS', waiting, facts, cancels) then
+  local refusal = wrong_type({waiting, 'hash', facts, 'hash', cancels, 'set'})
+  if refusal then return refusal end
+  some_waiting = redis.call('EXISTS', waiting) == 1
+  some_facts = redis.call('EXISTS', facts) == 1
+  some_cancels = redis.call('EXISTS', cancels) == 1
+end
+local cancelled = {}
+if some_cancels then
+  for first = 1, #mine_ids, CHUNK do
+    local part = redis.call('SMISMEMBER', cancels, unpack(mine_ids, first, math.min(first + CHUNK - 1, #mine_ids)))
+    for i = 1, #part do cancelled[first + i - 1] = part[i] == 1 end
+  end
+end
+
+-- The tasks that end, and what is told of each.
+local gone, ended, outcomes = {}, {}, {}
+local function stop(id, outcome)
+  if some_waiting then
+    ended[#ended + 1] = id
+    outcomes[#outcomes + 1] = outcome
+  end
+end
+
+if all_done then
+  for k = 1, #mine do
+    local i = mine[k]
+    stop(ids[i], verdicts[i].body)
+  end
+  write('HDEL', tasks, mine_ids)
+  gone = mine_ids
+else
+  local now = now_of(ARGV[1])
+  local refusal = wrong_type({scheduled, 'zset', dead, 'zset', reasons, 'hash', tasks, 'hash', meta, 'hash'})
+  if refusal then return refusal end
+  local rewrite = {}
+  for k = 1, #mine do
+    local kind = verdicts[mine[k]].kind
+    if not cancelled[k] and (kind == 'retry' or kind == 'release') then rewrite[#rewrite + 1] = mine_ids[k] end
+  end
+  local levels, due, facts_new, dead_new, reasons_new = {}, {}, {}, {}, {}
+  local counted, taken_back, envelopes = {}, {}, hmget(tasks, rewrite)
+  local r = #rewrite
+  -- Backwards, so that the first released one ends at the head.
+  for k = #mine, 1, -1 do
+    local i, id = mine[k], mine_ids[k]
+    local verdict = verdicts[i]
+    local kind = verdict.kind
+    if kind == 'done' then
+      gone[#gone + 1] = id
+      stop(id, verdict.body)
+    elseif cancelled[k] then
+      gone[#gone + 1] = id
+      stop(id, CANCELLED)
+      taken_back[#taken_back + 1] = results .. hex(id)
+      kept[i] = nil
+    elseif kind == 'bury' then
+      dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
+      reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, verdict.body
+      stop(id, failed(verdict.body))
+    elseif kind == 'park' then
+      local losses, parks, since = 0, 0, now
+      if some_facts then
+        losses, parks, since = facts_of(redis.call('HGET', facts, id))
+        if parks == 0 then since = now end
+      end
+      facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(losses, parks + 1, since)
+      due[#due + 1], due[#due + 2] = digits(math.min(now + verdict.span, MILLIS_MAX)), id
+    else
+      local envelope = envelopes[r]
+      r = r - 1
+      if not envelope then
+        gone[#gone + 1] = id
+      elseif kind == 'retry' then
+        counted[#counted + 1], counted[#counted + 2] = id, count_attempt(envelope)
+        due[#due + 1], due[#due + 2] = digits(math.min(now + verdict.span, MILLIS_MAX)), id
+      else
+        add_to_level(levels, level_of(envelope), id)
+      end
+    end
+  end
+  refusal = wrong_ready(levels, READY)
+  if refusal then return refusal end
+
+  local head = earliest(scheduled)
+  local letters = push('LPUSH', levels, READY)
+  if 0 < #due then letters = letters .. 's' end
+  if 0 < #facts_new then letters = letters .. 'f' end
+  remember(meta, redis.call('HGET', meta, 'used') or '', letters)
+  write('HSET', tasks, counted)
+  write('HSET', facts, facts_new)
+  write('ZADD', scheduled, due)
+  write('HSET', reasons, reasons_new)
+  write('ZADD', dead, dead_new)
+  write('HDEL', tasks, gone)
+  for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[4]) end
+  if next(levels) or (0 < #due and (not head or earliest(scheduled) < head)) then ring(bell) end
+end
+
+for k = 1, #mine do
+  local i = mine[k]
+  if kept[i] then
+    local verdict = verdicts[i]
+    local outcome = verdict.kind == 'done' and verdict.body or failed(verdict.body)
+    redis.call('SET', kept[i], outcome, 'PX', digits(math.max(verdict.span, 1)))
+  end
+end
+write('HDEL', active, mine_ids)
+if some_facts then write('HDEL', facts, gone) end
+if some_cancels then write('SREM', cancels, mine_ids) end
+if some_waiting then tell(waiting, channels, ended, outcomes) end
+return {redis.call('HLEN', active), stale}

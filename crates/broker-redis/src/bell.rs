@@ -1,0 +1,266 @@
+//! Waiting for work: one blocking command a queue and handle, shared by all who wait.
+//!
+//! A listener holds at most one `BZPOPMIN` at a time and hands each ring to one waiter. A ring that finds no waiter is
+//! put back for another process. How long a wait lasts is the local timer's affair, as Redis's own block times are
+//! only good to a tenth of a second.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use deadpool_redis::{Manager, Pool, PoolError, Runtime};
+use lovage_core::{BrokerError, QueueName, TransportError, secs};
+use redis::{AsyncConnectionConfig, RedisError, Value};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::config::{ConnectError, RedisConfig};
+use crate::connection::pause;
+use crate::error::{broker_error, spoils_connection};
+
+/// The longest block: bounds how long a ring can be lost with a process that dies in it, and notices a dead peer.
+const BLOCK: Duration = secs(5);
+/// Queues that one handle can wait for at the same time.
+const LISTENERS_MAX: usize = 256;
+
+type Rung = Result<(), Failed>;
+
+/// Why the listener cannot listen. Told to each waiter, hence cloned.
+#[derive(Clone)]
+enum Failed {
+    Command(RedisError),
+    Connection(String),
+}
+
+/// The bells of a handle.
+pub(crate) struct Bells {
+    pool: Pool,
+    bells: Mutex<HashMap<QueueName, (Arc<Bell>, AbortHandle)>>,
+}
+
+struct Bell {
+    key: String,
+    state: Mutex<Waiters>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Waiters {
+    line: VecDeque<(u64, oneshot::Sender<Rung>)>,
+    next: u64,
+    /// A ring that its waiter left unheard.
+    unheard: bool,
+}
+
+impl Bells {
+    pub(crate) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout))
+            .set_response_timeout(Some(BLOCK + config.response_timeout));
+        let manager = Manager::new_with_config(config.connection_info()?, settings)
+            .map_err(crate::error::connect_error)?;
+        let pool = Pool::builder(manager)
+            .max_size(LISTENERS_MAX)
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(config.connect_timeout))
+            .recycle_timeout(Some(config.response_timeout))
+            .wait_timeout(Some(config.response_timeout))
+            .build()
+            .map_err(|error| ConnectError::Unreachable(TransportError::new(error)))?;
+        Ok(Self {
+            pool,
+            bells: Mutex::default(),
+        })
+    }
+
+    pub(crate) async fn wait(
+        &self,
+        queue: &QueueName,
+        key: &str,
+        at_most: Duration,
+    ) -> Result<(), BrokerError> {
+        let bell = self.bell(queue, key);
+        let mut waiter = Waiter::join(&bell);
+        match tokio::time::timeout(at_most, &mut waiter.rung).await {
+            Ok(Ok(Err(Failed::Command(error)))) => Err(broker_error(error)),
+            // Nothing was sent.
+            Ok(Ok(Err(Failed::Connection(error)))) => {
+                Err(BrokerError::Refused(TransportError::new(error)))
+            }
+            // Rung, timed out, or the listener has ended with its runtime: look whether there is work.
+            _ => Ok(()),
+        }
+    }
+
+    fn bell(&self, queue: &QueueName, key: &str) -> Arc<Bell> {
+        let mut bells = lock(&self.bells);
+        if let Some((bell, listener)) = bells.get(queue)
+            && !listener.is_finished()
+        {
+            return bell.clone();
+        }
+        let bell = Arc::new(Bell {
+            key: key.to_owned(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let listener = tokio::spawn(listen(bell.clone(), self.pool.clone())).abort_handle();
+        bells.insert(queue.clone(), (bell.clone(), listener));
+        bell
+    }
+}
+
+impl Drop for Bells {
+    fn drop(&mut self) {
+        for (_, listener) in lock(&self.bells).values() {
+            listener.abort();
+        }
+    }
+}
+
+/// A place in the line. Leaving it unheard gives the ring to the next.
+struct Waiter<'a> {
+    bell: &'a Bell,
+    number: u64,
+    rung: oneshot::Receiver<Rung>,
+}
+
+impl<'a> Waiter<'a> {
+    fn join(bell: &'a Bell) -> Self {
+        let (sender, rung) = oneshot::channel();
+        let number = {
+            let mut state = lock(&bell.state);
+            state.next += 1;
+            let number = state.next;
+            state.line.push_back((number, sender));
+            number
+        };
+        bell.changed.notify_one();
+        Self { bell, number, rung }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.bell.state);
+        state.line.retain(|(number, _)| *number != self.number);
+        if let Ok(Ok(())) = self.rung.try_recv() {
+            state.unheard = true;
+            drop(state);
+            self.bell.changed.notify_one();
+        }
+    }
+}
+
+impl Bell {
+    fn has_waiters(&self) -> bool {
+        !lock(&self.state).line.is_empty()
+    }
+
+    /// Hands a ring to the first who still waits; false if nobody does.
+    fn hand_on(&self) -> bool {
+        let mut state = lock(&self.state);
+        while let Some((_, ring)) = state.line.pop_front() {
+            if ring.send(Ok(())).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn fail_all(&self, failed: &Failed) {
+        for (_, ring) in lock(&self.state).line.drain(..) {
+            let _ = ring.send(Err(failed.clone()));
+        }
+    }
+
+    fn take_unheard(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).unheard)
+    }
+}
+
+/// Runs for as long as the handle lives; without a waiter it holds no connection.
+async fn listen(bell: Arc<Bell>, pool: Pool) {
+    let mut failures = 0;
+    loop {
+        if bell.has_waiters() || lock(&bell.state).unheard {
+            match serve(&bell, &pool).await {
+                Ok(()) => failures = 0,
+                Err(failed) => {
+                    bell.fail_all(&failed);
+                    tokio::time::sleep(pause(failures)).await;
+                    failures += 1;
+                }
+            }
+        } else {
+            bell.changed.notified().await;
+        }
+    }
+}
+
+/// Listens on one connection until nobody waits any more.
+async fn serve(bell: &Bell, pool: &Pool) -> Result<(), Failed> {
+    let mut connection = pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => Failed::Connection(error.to_string()),
+        other => Failed::Connection(other.to_string()),
+    })?;
+    loop {
+        if bell.take_unheard() && !bell.hand_on() {
+            put_back(&mut connection, bell).await?;
+        }
+        if !bell.has_waiters() {
+            return Ok(());
+        }
+        let answer = {
+            let mut block = redis::cmd("BZPOPMIN");
+            block.arg(&bell.key).arg(BLOCK.as_secs());
+            let mut other = connection.clone();
+            let mut blocked =
+                std::pin::pin!(async move { other.send_packed_command(&block).await });
+            loop {
+                tokio::select! {
+                    answer = &mut blocked => break answer,
+                    () = bell.changed.notified() => {
+                        if bell.take_unheard() && !bell.hand_on() {
+                            // The connection is blocked: the ring is put back over another.
+                            let mut spare = pool.get().await.map_err(|error| Failed::Connection(error.to_string()))?;
+                            put_back(&mut spare, bell).await?;
+                        }
+                    }
+                }
+            }
+        };
+        let answer = answer.and_then(Value::extract_error);
+        match answer {
+            Ok(Value::Nil) => {}
+            Ok(_) => {
+                if !bell.hand_on() {
+                    put_back(&mut connection, bell).await?;
+                }
+            }
+            Err(error) => {
+                if spoils_connection(&error) {
+                    // Out of the pool: a half-open one must not come back.
+                    drop(deadpool_redis::Connection::take(connection));
+                }
+                return Err(Failed::Command(error));
+            }
+        }
+    }
+}
+
+/// Rings for another process.
+async fn put_back(connection: &mut deadpool_redis::Connection, bell: &Bell) -> Result<(), Failed> {
+    redis::cmd("ZADD")
+        .arg(&bell.key)
+        .arg("NX")
+        .arg(0)
+        .arg("ring")
+        .exec_async(connection)
+        .await
+        .map_err(Failed::Command)
+}
+
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

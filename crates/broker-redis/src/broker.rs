@@ -1,0 +1,215 @@
+//! The broker: what its transitions share, and the traits of `lovage-core`, wired to them.
+
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lovage_core::{
+    Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Encoded,
+    EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered, Renewal,
+    Results, Settled, Settlement, TaskId, WorkerId, hours,
+};
+
+use crate::bell::Bells;
+use crate::config::{ConnectError, RedisConfig};
+use crate::connection::Connection;
+use crate::error::connection_error;
+use crate::keys::{Keys, channels};
+use crate::subscription::Subscription;
+use crate::transitions;
+
+/// How long the outcome of a cancelled task is kept: nobody said, as its envelope is not read for it.
+pub(crate) const CANCELLED_KEPT: Duration = hours(1);
+/// Queues whose keys are remembered by one handle; more of them are spelled anew.
+const QUEUES_REMEMBERED_MAX: usize = 10_000;
+
+/// A broker on one Redis. Clones share its connections: one for all verbs, and, opened when first needed, one a queue
+/// for [`Broker::wait`] and one for pushed outcomes.
+///
+/// # Redis
+/// Each verb is one script, atomic in its queue. Its connections live on the runtime on which they were made:
+/// [`Membership::separate`] makes others for another runtime.
+#[derive(Clone)]
+pub struct RedisBroker {
+    shared: Arc<Shared>,
+}
+
+/// What all clones of a handle share.
+pub(crate) struct Shared {
+    pub(crate) config: RedisConfig,
+    pub(crate) connection: Connection,
+    pub(crate) channels: String,
+    keys: Mutex<HashMap<QueueName, Arc<Keys>>>,
+    bells: Bells,
+    subscription: Subscription,
+}
+
+impl RedisBroker {
+    /// Connects and checks the server's version.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a broker that was connected once reconnects by itself.
+    pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
+        let connection = Connection::open(config).await?;
+        let channels = channels(&config.namespace);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                bells: Bells::new(config)?,
+                subscription: Subscription::new(config, &channels)?,
+                config: config.clone(),
+                connection,
+                channels,
+                keys: Mutex::default(),
+            }),
+        })
+    }
+}
+
+impl Shared {
+    pub(crate) fn keys(&self, queue: &QueueName) -> Arc<Keys> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keys) = keys.get(queue) {
+            return keys.clone();
+        }
+        if QUEUES_REMEMBERED_MAX <= keys.len() {
+            keys.clear();
+        }
+        let spelled = Arc::new(Keys::of(&self.config.namespace, queue));
+        keys.insert(queue.clone(), spelled.clone());
+        spelled
+    }
+
+    /// The instant that scripts go by: none, which makes them ask Redis, unless a test chose one.
+    pub(crate) fn now(&self) -> String {
+        match &self.config.clock {
+            Clock::System => String::new(),
+            Clock::Manual(clock) => clock.now().get().to_string(),
+        }
+    }
+}
+
+impl Broker for RedisBroker {
+    async fn enqueue(
+        &self,
+        queue: &QueueName,
+        tasks: Vec<Encoded>,
+    ) -> Result<Vec<Enqueued>, EnqueueError> {
+        transitions::enqueue(&self.shared, queue, tasks).await
+    }
+
+    async fn claim(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        max: NonZeroU16,
+    ) -> Result<Claim, BrokerError> {
+        transitions::claim(&self.shared, queue, worker, max).await
+    }
+
+    async fn settle(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        settlements: Vec<Settlement>,
+    ) -> Result<Settled, BrokerError> {
+        transitions::settle(&self.shared, queue, worker, settlements).await
+    }
+
+    async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), BrokerError> {
+        let keys = self.shared.keys(queue);
+        self.shared.bells.wait(queue, &keys.bell, at_most).await
+    }
+
+    async fn renew(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        lease: Duration,
+    ) -> Result<Renewal, BrokerError> {
+        transitions::renew(&self.shared, queue, worker, lease).await
+    }
+
+    async fn recover(
+        &self,
+        queue: &QueueName,
+        patience: Duration,
+    ) -> Result<Recovered, BrokerError> {
+        transitions::recover(&self.shared, queue, patience).await
+    }
+}
+
+impl Membership for RedisBroker {
+    async fn register(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        lease: Duration,
+    ) -> Result<(), BrokerError> {
+        transitions::register(&self.shared, queue, worker, lease).await
+    }
+
+    async fn holdings(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+    ) -> Result<Vec<(TaskId, Fence)>, BrokerError> {
+        transitions::holdings(&self.shared, queue, worker).await
+    }
+
+    async fn retire(&self, worker: WorkerId, queue: &QueueName) -> Result<bool, BrokerError> {
+        transitions::retire(&self.shared, queue, worker).await
+    }
+
+    async fn separate(&self) -> Result<Self, BrokerError> {
+        Self::connect(&self.shared.config)
+            .await
+            .map_err(connection_error)
+    }
+}
+
+impl Results for RedisBroker {
+    async fn outcome(
+        &self,
+        queue: &QueueName,
+        id: TaskId,
+        at_most: Duration,
+    ) -> Result<Awaited, BrokerError> {
+        let ask =
+            || transitions::outcome(&self.shared, queue, id, self.shared.subscription.handle());
+        self.shared.subscription.outcome(id, at_most, ask).await
+    }
+}
+
+impl Control for RedisBroker {
+    async fn cancel(&self, queue: &QueueName, id: TaskId) -> Result<Cancelled, BrokerError> {
+        transitions::cancel(&self.shared, queue, id).await
+    }
+
+    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
+        transitions::revive(&self.shared, queue, id).await
+    }
+
+    async fn bound(&self, queue: &QueueName, tasks_max: Option<u64>) -> Result<(), BrokerError> {
+        transitions::bound(&self.shared, queue, tasks_max).await
+    }
+}
+
+impl Inspect for RedisBroker {
+    async fn state(&self, queue: &QueueName, id: TaskId) -> Result<Place, BrokerError> {
+        transitions::state(&self.shared, queue, id).await
+    }
+
+    async fn counts(&self, queue: &QueueName) -> Result<Counts, BrokerError> {
+        transitions::counts(&self.shared, queue).await
+    }
+
+    async fn dead_letters(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, BrokerError> {
+        transitions::dead_letters(&self.shared, queue, offset, limit).await
+    }
+}

@@ -1,0 +1,175 @@
+//! Where Redis is and how long to wait for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use lovage_core::{Clock, TransportError, secs};
+use redis::io::tcp::TcpSettings;
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+/// The longest namespace, in bytes.
+const NAMESPACE_BYTES_MAX: usize = 64;
+
+/// How to reach Redis. Made from a URL; everything else has a default.
+///
+/// ```
+/// use std::time::Duration;
+/// use lovage_broker_redis::RedisConfig;
+///
+/// let config = RedisConfig::new("redis://localhost:6379/0")
+///     .namespace("shop")
+///     .response_timeout(Duration::from_secs(3));
+/// ```
+#[derive(Clone)]
+pub struct RedisConfig {
+    url: String,
+    pub(crate) namespace: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) clock: Clock,
+}
+
+impl RedisConfig {
+    /// A Redis at `url`: `redis://`, `rediss://` (TLS) or `unix:` and the path of a socket.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            namespace: "lovage".to_owned(),
+            connect_timeout: secs(2),
+            response_timeout: secs(5),
+            clock: Clock::System,
+        }
+    }
+
+    /// Sets what all keys begin with: 1 to 64 ASCII letters, digits and `- _ . / @`. The default is `lovage`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Bounds the making of a connection, name look-up and handshakes included. The default is two seconds.
+    pub fn connect_timeout(mut self, span: Duration) -> Self {
+        self.connect_timeout = span;
+        self
+    }
+
+    /// Bounds the wait for each answer; a connection that lets it pass is replaced. The default is five seconds.
+    pub fn response_timeout(mut self, span: Duration) -> Self {
+        self.response_timeout = span;
+        self
+    }
+
+    /// Sets the clock that the scripts go by. For tests: with a manual clock they read it instead of Redis's own.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    pub(crate) fn connection_info(&self) -> Result<ConnectionInfo, ConnectError> {
+        self.check_namespace()?;
+        let info = self
+            .url
+            .as_str()
+            .into_connection_info()
+            .map_err(|error| ConnectError::Url {
+                reason: error.to_string(),
+            })?;
+        // RESP3, since only there the library tells that a connection was closed while it was idle.
+        let redis = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        Ok(info
+            .set_redis_settings(redis)
+            // The library leaves Nagle's algorithm on, which holds a small command back until the last is acknowledged.
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    }
+
+    fn check_namespace(&self) -> Result<(), ConnectError> {
+        // A colon would let `a` with queue `b:c` meet `a:b` with queue `c`; braces would end the hash tag.
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./@".contains(c);
+        let size = self.namespace.len();
+        if (1..=NAMESPACE_BYTES_MAX).contains(&size) && self.namespace.chars().all(allowed) {
+            Ok(())
+        } else {
+            Err(ConnectError::Namespace {
+                namespace: self.namespace.chars().take(NAMESPACE_BYTES_MAX).collect(),
+            })
+        }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    /// Leaves the URL out: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("namespace", &self.namespace)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection to start with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL cannot be read.
+    #[error(
+        "the Redis URL cannot be read: {reason}; use redis://HOST:PORT, rediss://HOST:PORT or unix:PATH"
+    )]
+    Url {
+        /// What was wrong.
+        reason: String,
+    },
+    /// The namespace is not one.
+    #[error(
+        "namespace {namespace:?} is not allowed; use 1 to {NAMESPACE_BYTES_MAX} ASCII letters, digits and any of - _ . / @"
+    )]
+    Namespace {
+        /// The refused namespace.
+        namespace: String,
+    },
+    /// The server is too old.
+    #[error("the server is Redis {found}, Lovage needs 6.2 or later")]
+    Version {
+        /// Its version.
+        found: String,
+    },
+    /// Nobody answers, or the server is not ready yet.
+    #[error("Redis cannot be reached: {0}")]
+    Unreachable(#[source] TransportError),
+    /// Somebody must act: password, permission, certificate.
+    #[error("Redis refuses the connection until somebody acts: {0}")]
+    Misconfigured(#[source] TransportError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_that_would_meet_another_are_refused() {
+        for namespace in ["", "a:b", "a{b}", "a b", "größe", &"x".repeat(65)] {
+            let config = RedisConfig::new("redis://localhost").namespace(namespace);
+            assert!(
+                matches!(
+                    config.connection_info(),
+                    Err(ConnectError::Namespace { .. })
+                ),
+                "{namespace:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unreadable_url_is_an_error_without_the_url() {
+        let error = RedisConfig::new("http://user:secret@host")
+            .connection_info()
+            .map(|_| ())
+            .unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+        assert!(!format!("{:?}", RedisConfig::new("redis://:secret@host")).contains("secret"));
+    }
+}

@@ -1,0 +1,302 @@
+//! One multiplexed connection that is made anew whenever it fails.
+//!
+//! A command that meets a closed or silent connection fails and spoils it; the next one makes another, with the name
+//! looked up again. So a half-open connection lasts one response timeout, and no background task is needed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lovage_core::BrokerError;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKind, Value};
+use tokio::time::Instant;
+
+use crate::config::{ConnectError, RedisConfig};
+use crate::error::{
+    Meaning, broker_error, connect_error, connection_error, meaning, spoils_connection,
+};
+use crate::script::{Call, Dialect, Script};
+
+/// The first wait after a connection could not be made; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Workers take new work within five seconds of Redis's return: this, the connecting, and their own pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Commands that may wait for the writer of one connection; more callers wait in line.
+const COMMANDS_QUEUED_MAX: usize = 1024;
+
+#[derive(Clone)]
+struct Live {
+    number: u64,
+    connection: MultiplexedConnection,
+    dialect: Dialect,
+}
+
+#[derive(Default)]
+struct State {
+    live: Option<Live>,
+    /// Connections made so far: names each, so that a late failure of an old one does not spoil a newer one.
+    made: u64,
+    /// Attempts made so far, good or bad.
+    attempts: u64,
+    failures: u32,
+    retry_at: Option<Instant>,
+    down: bool,
+}
+
+/// See the module.
+pub(crate) struct Connection {
+    client: Client,
+    config: RedisConfig,
+    state: Arc<Mutex<State>>,
+    /// Held by the one that connects.
+    connecting: tokio::sync::Mutex<Option<String>>,
+}
+
+impl Connection {
+    pub(crate) async fn open(config: &RedisConfig) -> Result<Self, ConnectError> {
+        let connection = Self {
+            client: open_client(config.connection_info()?)?,
+            config: config.clone(),
+            state: Arc::default(),
+            connecting: tokio::sync::Mutex::default(),
+        };
+        connection.connect().await?;
+        Ok(connection)
+    }
+
+    /// Calls a script by its hash, and by its text where Redis does not know it.
+    pub(crate) async fn run(
+        &self,
+        script: &Script,
+        fill: impl Fn(&mut Call),
+    ) -> Result<Value, BrokerError> {
+        let live = self.live().await?;
+        let by_hash = script.by_hash(live.dialect, &fill);
+        match self.send(&live, &by_hash).await {
+            Err(error) if meaning(&error) == Meaning::NotLoaded => {
+                let by_text = script.by_text(live.dialect, &fill);
+                self.send(&live, &by_text).await
+            }
+            answer => answer,
+        }
+        .map_err(broker_error)
+    }
+
+    /// Sends one command.
+    pub(crate) async fn command(&self, command: &Cmd) -> Result<Value, BrokerError> {
+        let live = self.live().await?;
+        self.send(&live, command).await.map_err(broker_error)
+    }
+
+    async fn send(&self, live: &Live, command: &Cmd) -> redis::RedisResult<Value> {
+        let answer = live.connection.clone().send_packed_command(command).await;
+        let answer = match answer {
+            Ok(Value::ServerError(error)) => Err(error.into()),
+            other => other,
+        };
+        if let Err(error) = &answer
+            && spoils_connection(error)
+        {
+            drop_live(&self.state, live.number, &error.to_string());
+        }
+        answer
+    }
+
+    async fn live(&self) -> Result<Live, BrokerError> {
+        let attempts = {
+            let state = lock(&self.state);
+            if let Some(live) = &state.live {
+                return Ok(live.clone());
+            }
+            state.attempts
+        };
+        let mut last_failure = self.connecting.lock().await;
+        let retry_at = {
+            let state = lock(&self.state);
+            if let Some(live) = &state.live {
+                return Ok(live.clone());
+            }
+            // Somebody tried while this call waited in line: its failure is the answer, or a thousand calls in line
+            // would each wait out an attempt of their own.
+            if state.attempts != attempts
+                && let Some(failure) = &*last_failure
+            {
+                return Err(BrokerError::Refused(lovage_core::TransportError::new(
+                    failure.clone(),
+                )));
+            }
+            state.retry_at
+        };
+        if let Some(retry_at) = retry_at {
+            tokio::time::sleep_until(retry_at).await;
+        }
+        match self.connect().await {
+            Ok(live) => {
+                *last_failure = None;
+                Ok(live)
+            }
+            Err(error) => {
+                *last_failure = Some(error.to_string());
+                Err(connection_error(error))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Live, ConnectError> {
+        let number = {
+            let mut state = lock(&self.state);
+            state.attempts += 1;
+            state.made += 1;
+            state.made
+        };
+        let made = self.make(number).await;
+        let mut state = lock(&self.state);
+        match made {
+            Ok(live) => {
+                if state.down {
+                    tracing::info!("connected to Redis again");
+                }
+                state.down = false;
+                state.failures = 0;
+                state.retry_at = None;
+                state.live = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                if !state.down {
+                    tracing::warn!(%error, "Redis cannot be reached; trying again until it can");
+                }
+                state.down = true;
+                state.retry_at = Some(Instant::now() + pause(state.failures));
+                state.failures = state.failures.saturating_add(1);
+                Err(error)
+            }
+        }
+    }
+
+    async fn make(&self, number: u64) -> Result<Live, ConnectError> {
+        let state = Arc::downgrade(&self.state);
+        // Called by the connection's own driver when the other side has closed it, also while nothing is on the way.
+        let closed = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection
+                && let Some(state) = state.upgrade()
+            {
+                drop_live(&state, number, "closed by the other side");
+            }
+            Ok::<(), ()>(())
+        };
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.config.connect_timeout))
+            .set_response_timeout(Some(self.config.response_timeout))
+            .set_pipeline_buffer_size(COMMANDS_QUEUED_MAX)
+            .set_push_sender(closed);
+        let mut connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&settings)
+            .await
+            .map_err(connect_error)?;
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut connection)
+            .await
+            .map_err(connect_error)?;
+        Ok(Live {
+            number,
+            connection,
+            dialect: dialect(&info)?,
+        })
+    }
+}
+
+pub(crate) fn open_client(info: ConnectionInfo) -> Result<Client, ConnectError> {
+    // The first provider in a process stays; one that the user has installed is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::open(info).map_err(|error| ConnectError::Url {
+        reason: error.to_string(),
+    })
+}
+
+/// The wait after `failures` attempts that failed, with up to half of it taken off at random.
+pub(crate) fn pause(failures: u32) -> Duration {
+    let full = PAUSE_MIN
+        .saturating_mul(1 << failures.min(10))
+        .min(PAUSE_MAX);
+    full.mul_f64(1.0 - fastrand::f64() / 2.0)
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // Nothing panics while the lock is held, and a half-made change of these fields harms nobody.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn drop_live(state: &Mutex<State>, number: u64, why: &str) {
+    let mut state = lock(state);
+    if state
+        .live
+        .as_ref()
+        .is_some_and(|live| live.number == number)
+    {
+        state.live = None;
+        if !state.down {
+            state.down = true;
+            tracing::warn!(why, "lost the connection to Redis");
+        }
+    }
+}
+
+/// Reads the version from `INFO server`. Valkey tells the version of Redis that it is compatible with.
+fn dialect(info: &str) -> Result<Dialect, ConnectError> {
+    let found = info
+        .lines()
+        .find_map(|line| line.strip_prefix("redis_version:"))
+        .or_else(|| {
+            info.lines()
+                .find_map(|line| line.strip_prefix("valkey_version:"))
+        })
+        .unwrap_or("of an unknown version")
+        .trim();
+    let mut numbers = found
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if (major, minor) < (6, 2) {
+        return Err(ConnectError::Version {
+            found: found.to_owned(),
+        });
+    }
+    Ok(if major < 7 {
+        Dialect::Plain
+    } else {
+        Dialect::Flagged
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_older_than_6_2_are_refused_by_version() {
+        for (info, expected) in [
+            ("redis_version:7.0.15\r\n", Some(Dialect::Flagged)),
+            ("redis_version:6.2.0\r\n", Some(Dialect::Plain)),
+            (
+                "redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n",
+                Some(Dialect::Flagged),
+            ),
+            ("redis_version:10.0.0\r\n", Some(Dialect::Flagged)),
+            ("redis_version:6.0.16\r\n", None),
+            ("redis_version:5.0.3\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(dialect(info).ok(), expected, "{info:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_between_attempts_grows_to_a_second() {
+        assert!(pause(0) <= PAUSE_MIN);
+        assert!(pause(100) <= PAUSE_MAX);
+        assert!(PAUSE_MAX / 2 <= pause(100));
+    }
+}

@@ -1,0 +1,109 @@
+//! The only place that spells a key.
+
+use lovage_core::{QueueName, TaskId, WorkerId};
+
+/// The keys of one queue. All share the hash tag `{NAMESPACE:QUEUE}`, hence one Cluster slot.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) meta: String,
+    pub(crate) tasks: String,
+    pub(crate) ready: [String; 10],
+    pub(crate) scheduled: String,
+    /// What all processing lists begin with.
+    pub(crate) actives: String,
+    pub(crate) identities: String,
+    pub(crate) suspects: String,
+    pub(crate) dead: String,
+    pub(crate) reasons: String,
+    pub(crate) bell: String,
+    pub(crate) facts: String,
+    pub(crate) cancels: String,
+    pub(crate) ghosts: String,
+    pub(crate) waiting: String,
+    /// What all results begin with.
+    pub(crate) results: String,
+}
+
+impl Keys {
+    pub(crate) fn of(namespace: &str, queue: &QueueName) -> Self {
+        let key = |name: &str| format!("{{{namespace}:{queue}}}:{name}");
+        Self {
+            meta: key("meta"),
+            tasks: key("tasks"),
+            ready: std::array::from_fn(|level| key(&format!("ready:{level}"))),
+            scheduled: key("scheduled"),
+            actives: key("active:"),
+            identities: key("identities"),
+            suspects: key("suspects"),
+            dead: key("dead"),
+            reasons: key("reasons"),
+            bell: key("bell"),
+            facts: key("facts"),
+            cancels: key("cancels"),
+            ghosts: key("ghosts"),
+            waiting: key("waiting"),
+            results: key("result:"),
+        }
+    }
+
+    pub(crate) fn active(&self, worker: WorkerId) -> String {
+        format!("{}{worker}", self.actives)
+    }
+
+    pub(crate) fn result(&self, id: TaskId) -> String {
+        let mut key = String::with_capacity(self.results.len() + 32);
+        key.push_str(&self.results);
+        push_hex(&mut key, id.as_bytes());
+        key
+    }
+}
+
+/// What the fields of leases in `Q:meta` begin with.
+pub(crate) const LEASE_FIELDS: &str = "lease:";
+/// The field of `Q:meta` with the bound of the queue.
+pub(crate) const BOUND_FIELD: &str = "bound";
+
+/// The field of a worker's lease in `Q:meta`.
+pub(crate) fn lease_field(worker: WorkerId) -> String {
+    format!("{LEASE_FIELDS}{worker}")
+}
+
+/// What all channels on which outcomes are told begin with.
+pub(crate) fn channels(namespace: &str) -> String {
+    format!("{namespace}:results:")
+}
+
+/// Sixteen bytes as 32 digits, as keys and channels have them.
+pub(crate) fn hex(bytes: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(32);
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8; 16]) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_queue_has_its_hash_tag() {
+        let queue = QueueName::parse("mail").unwrap();
+        let keys = Keys::of("shop", &queue);
+        assert_eq!(keys.ready[7], "{shop:mail}:ready:7");
+        assert_eq!(
+            keys.active(WorkerId::from_bytes([0xab; 16])),
+            format!("{{shop:mail}}:active:{}", "ab".repeat(16))
+        );
+        assert_eq!(
+            keys.result(TaskId::from_bytes([1; 16])),
+            format!("{{shop:mail}}:result:{}", "01".repeat(16))
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! Pushed outcomes: one pub/sub connection a handle, opened by the first wait and shared by all.
+//!
+//! A message may be lost with a connection, so a wait asks again whenever the subscription was made anew, and every
+//! [`ASK_AGAIN`] besides.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lovage_core::{Awaited, BrokerError, TaskId, WorkerId, secs};
+use redis::Client;
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::config::{ConnectError, RedisConfig};
+use crate::connection::{open_client, pause};
+use crate::keys::hex;
+use crate::transitions::Asked;
+
+/// Bounds how late an outcome is told whose push was lost.
+const ASK_AGAIN: Duration = secs(5);
+/// A silent connection is asked whether it lives.
+const PING_EVERY: Duration = secs(10);
+
+/// See the module.
+pub(crate) struct Subscription {
+    handle: String,
+    channel: String,
+    client: Client,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    waits: Arc<Waits>,
+    listener: Mutex<Option<AbortHandle>>,
+    /// How often the subscription was made.
+    made: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Waits(Mutex<HashMap<TaskId, Line>>);
+
+/// The waits for one task, numbered.
+type Line = Vec<(u64, oneshot::Sender<Bytes>)>;
+
+impl Subscription {
+    pub(crate) fn new(config: &RedisConfig, channels: &str) -> Result<Self, ConnectError> {
+        let handle = hex(WorkerId::random().as_bytes());
+        Ok(Self {
+            channel: format!("{channels}{handle}"),
+            handle,
+            client: open_client(config.connection_info()?)?,
+            connect_timeout: config.connect_timeout,
+            response_timeout: config.response_timeout,
+            waits: Arc::default(),
+            listener: Mutex::default(),
+            made: watch::Sender::new(0),
+        })
+    }
+
+    /// The name of this handle, by which scripts tell it.
+    pub(crate) fn handle(&self) -> &str {
+        &self.handle
+    }
+
+    /// Waits for a push; `ask` asks Redis, and leaves our name with the task.
+    pub(crate) async fn outcome<F>(
+        &self,
+        id: TaskId,
+        at_most: Duration,
+        ask: impl Fn() -> F,
+    ) -> Result<Awaited, BrokerError>
+    where
+        F: Future<Output = Result<Asked, BrokerError>>,
+    {
+        let deadline = Instant::now() + at_most;
+        let mut wait = Wait::join(&self.waits, id);
+        let mut made = self.made.subscribe();
+        let mut failures = 0;
+        // One answer is awaited even where there is no time to wait: it may be there already.
+        let mut bound = Instant::now() + self.connect_timeout + self.response_timeout;
+        loop {
+            // Seen before the question: a subscription made after it makes us ask once more.
+            made.mark_unchanged();
+            let asked = timeout_at(bound.max(deadline), ask()).await;
+            bound = deadline;
+            let again = match asked {
+                Err(_) => return Ok(Awaited::TimedOut),
+                Ok(Ok(Asked::Ended(outcome))) => return Ok(Awaited::Outcome(outcome)),
+                Ok(Ok(Asked::Unknown)) => return Ok(wait.told().unwrap_or(Awaited::Unknown)),
+                Ok(Ok(Asked::Waiting)) => {
+                    failures = 0;
+                    self.listen();
+                    Instant::now() + ASK_AGAIN
+                }
+                Ok(Err(error @ BrokerError::Misconfigured(_))) => return Err(error),
+                Ok(Err(error)) => {
+                    let again = Instant::now() + pause(failures);
+                    failures += 1;
+                    if deadline <= again {
+                        return Err(error);
+                    }
+                    again
+                }
+            };
+            tokio::select! {
+                Ok(outcome) = &mut wait.told => return Ok(Awaited::Outcome(outcome)),
+                Ok(()) = made.changed() => {}
+                () = tokio::time::sleep_until(again.min(deadline)) => {
+                    if deadline <= Instant::now() {
+                        return Ok(Awaited::TimedOut);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts the listener unless it runs.
+    fn listen(&self) {
+        let mut listener = lock(&self.listener);
+        if listener.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let run = Listener {
+            channel: self.channel.clone(),
+            client: self.client.clone(),
+            connect_timeout: self.connect_timeout,
+            response_timeout: self.response_timeout,
+            waits: self.waits.clone(),
+            made: self.made.clone(),
+        };
+        *listener = Some(tokio::spawn(run.run()).abort_handle());
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(listener) = &*lock(&self.listener) {
+            listener.abort();
+        }
+    }
+}
+
+struct Listener {
+    channel: String,
+    client: Client,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    waits: Arc<Waits>,
+    made: watch::Sender<u64>,
+}
+
+impl Listener {
+    async fn run(self) {
+        let mut failures = 0;
+        loop {
+            match self.subscribed().await {
+                // It was there, and was lost.
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(%error, "cannot subscribe to outcomes; asking for them meanwhile");
+                    }
+                    tokio::time::sleep(pause(failures)).await;
+                    failures += 1;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection until it fails.
+    async fn subscribed(&self) -> Result<(), redis::RedisError> {
+        let silent =
+            |_| redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let connect = async {
+            let mut connection = self.client.get_async_pubsub().await?;
+            connection.subscribe(&self.channel).await?;
+            Ok::<_, redis::RedisError>(connection)
+        };
+        let connection = timeout(self.connect_timeout, connect)
+            .await
+            .map_err(silent)??;
+        let (mut sink, mut messages) = connection.split();
+        self.made.send_modify(|made| *made += 1);
+        loop {
+            match timeout(PING_EVERY, messages.next()).await {
+                Ok(Some(message)) => self.waits.tell(message.get_payload_bytes()),
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    // The answer comes by the same stream that must be read meanwhile.
+                    let ping = timeout(self.response_timeout, sink.ping::<redis::Value>());
+                    let mut ping = std::pin::pin!(ping);
+                    loop {
+                        tokio::select! {
+                            answer = &mut ping => match answer {
+                                Ok(Ok(_)) => break,
+                                _ => return Ok(()),
+                            },
+                            message = messages.next() => match message {
+                                Some(message) => self.waits.tell(message.get_payload_bytes()),
+                                None => return Ok(()),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Waits {
+    fn tell(&self, message: &[u8]) {
+        let Some((id, outcome)) = message.split_at_checked(16) else {
+            return;
+        };
+        let Ok(id) = TaskId::try_from(id) else {
+            return;
+        };
+        let told = lock(&self.0).remove(&id).unwrap_or_default();
+        let outcome = Bytes::copy_from_slice(outcome);
+        for (_, wait) in told {
+            let _ = wait.send(outcome.clone());
+        }
+    }
+}
+
+/// One wait among those of the handle.
+struct Wait<'a> {
+    waits: &'a Waits,
+    id: TaskId,
+    number: u64,
+    told: oneshot::Receiver<Bytes>,
+}
+
+impl<'a> Wait<'a> {
+    fn join(waits: &'a Waits, id: TaskId) -> Self {
+        let (tell, told) = oneshot::channel();
+        let mut all = lock(&waits.0);
+        let line = all.entry(id).or_default();
+        let number = line.last().map_or(0, |(number, _)| number + 1);
+        line.push((number, tell));
+        drop(all);
+        Self {
+            waits,
+            id,
+            number,
+            told,
+        }
+    }
+
+    /// What was pushed between two questions.
+    fn told(&mut self) -> Option<Awaited> {
+        self.told.try_recv().ok().map(Awaited::Outcome)
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut all = lock(&self.waits.0);
+        if let Some(line) = all.get_mut(&self.id) {
+            line.retain(|(number, _)| *number != self.number);
+            if line.is_empty() {
+                all.remove(&self.id);
+            }
+        }
+    }
+}
+
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,48 @@
+//! One module a script, of the same name: arguments out, typed answer in.
+
+mod bound;
+mod cancel;
+mod claim;
+mod counts;
+mod dead_letters;
+mod enqueue;
+mod holdings;
+mod outcome;
+mod recover;
+mod register;
+mod renew;
+mod retire;
+mod revive;
+mod settle;
+mod state;
+
+pub(crate) use bound::bound;
+pub(crate) use cancel::cancel;
+pub(crate) use claim::claim;
+pub(crate) use counts::counts;
+pub(crate) use dead_letters::dead_letters;
+pub(crate) use enqueue::enqueue;
+pub(crate) use holdings::holdings;
+pub(crate) use outcome::{Asked, outcome};
+pub(crate) use recover::recover;
+pub(crate) use register::register;
+pub(crate) use renew::renew;
+pub(crate) use retire::retire;
+pub(crate) use revive::revive;
+pub(crate) use settle::settle;
+pub(crate) use state::state;
+
+use lovage_core::{Fence, Millis};
+
+/// A fence as a processing list holds it.
+fn mark(fence: Fence) -> String {
+    format!("{}:{}", fence.number, fence.claimed_at.get())
+}
+
+fn fence(mark: &[u8]) -> Option<Fence> {
+    let (number, instant) = std::str::from_utf8(mark).ok()?.split_once(':')?;
+    Some(Fence {
+        number: number.parse().ok()?,
+        claimed_at: Millis::new(instant.parse().ok()?),
+    })
+}

@@ -1,0 +1,111 @@
+//! `claim.lua`.
+
+use std::num::NonZeroU16;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use lovage_core::{
+    BATCH_MAX, Batch, BrokerError, Claim, Delivery, Fence, Millis, Parked, QueueName, WorkerId,
+};
+use redis::Value;
+
+use crate::broker::Shared;
+use crate::error::unexpected;
+use crate::keys::lease_field;
+use crate::reply::{bytes, count, id, list, number, word};
+use crate::script::{Script, script};
+
+static CLAIM: LazyLock<Script> = script!("claim", Run);
+
+pub(crate) async fn claim(
+    shared: &Shared,
+    queue: &QueueName,
+    worker: WorkerId,
+    max: NonZeroU16,
+) -> Result<Claim, BrokerError> {
+    let keys = shared.keys(queue);
+    let active = keys.active(worker);
+    let lease = lease_field(worker);
+    let now = shared.now();
+    let max = usize::from(max.get()).min(BATCH_MAX);
+    let reply = shared
+        .connection
+        .run(&CLAIM, |call| {
+            let [r0, r1, r2, r3, r4, r5, r6, r7, r8, r9] = &keys.ready;
+            call.keys(&[
+                &keys.meta,
+                &keys.tasks,
+                &active,
+                &keys.scheduled,
+                &keys.ghosts,
+                &keys.facts,
+                &keys.dead,
+                &keys.reasons,
+                &keys.bell,
+                r0,
+                r1,
+                r2,
+                r3,
+                r4,
+                r5,
+                r6,
+                r7,
+                r8,
+                r9,
+            ])
+            .arg(&now)
+            .arg(&lease)
+            .arg(max);
+        })
+        .await?;
+    if word(&reply) == b"no_lease" {
+        return Ok(Claim::NoLease);
+    }
+    read(reply)
+        .map(Claim::Granted)
+        .ok_or_else(|| unexpected("claim"))
+}
+
+fn read(reply: Value) -> Option<Batch> {
+    let mut items = list(reply)?.into_iter();
+    let now = Millis::new(number(&items.next()?)?);
+    let fence = Fence {
+        number: number(&items.next()?)?,
+        claimed_at: now,
+    };
+    let held = count(&items.next()?)?;
+    let next_due = number(&items.next()?).map(Duration::from_millis);
+    let ids = list(items.next()?)?;
+    let envelopes = list(items.next()?)?;
+    let mut facts = items.next().and_then(list).unwrap_or_default().into_iter();
+    let deliveries = ids
+        .iter()
+        .zip(envelopes)
+        .map(|(task, envelope)| {
+            let (losses, parked) = facts.next().and_then(read_facts).unwrap_or_default();
+            Some(Delivery {
+                id: id(task)?,
+                fence,
+                bytes: bytes(envelope)?,
+                losses,
+                parked,
+            })
+        })
+        .collect::<Option<_>>()?;
+    Some(Batch {
+        deliveries,
+        held,
+        now,
+        next_due,
+    })
+}
+
+/// `LOSSES:PARKS:PARKED_SINCE`.
+fn read_facts(value: Value) -> Option<(u32, Option<Parked>)> {
+    let text = bytes(value)?;
+    let mut parts = std::str::from_utf8(&text).ok()?.split(':');
+    let losses = parts.next()?.parse().ok()?;
+    let times = parts.next()?.parse().ok()?;
+    let since = Millis::new(parts.next()?.parse().ok()?);
+    Some((losses, (times != 0).then_some(Parked { since, times })))
+}

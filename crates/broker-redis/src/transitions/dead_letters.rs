@@ -1,0 +1,70 @@
+//! `dead_letters.lua`.
+
+use std::sync::LazyLock;
+
+use lovage_core::{BATCH_MAX, BrokerError, DeadLetter, Failure, Millis, QueueName};
+use redis::Value;
+
+use crate::broker::Shared;
+use crate::error::unexpected;
+use crate::reply::{bytes, id, list};
+use crate::script::{Script, script};
+
+static DEAD_LETTERS: LazyLock<Script> = script!("dead_letters", Run);
+
+pub(crate) async fn dead_letters(
+    shared: &Shared,
+    queue: &QueueName,
+    offset: usize,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, BrokerError> {
+    let limit = limit.min(BATCH_MAX);
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let keys = shared.keys(queue);
+    let reply = shared
+        .connection
+        .run(&DEAD_LETTERS, |call| {
+            call.keys(&[&keys.dead, &keys.tasks, &keys.reasons])
+                .arg(offset)
+                .arg(limit);
+        })
+        .await?;
+    read(reply).ok_or_else(|| unexpected("dead_letters"))
+}
+
+fn read(reply: Value) -> Option<Vec<DeadLetter>> {
+    let mut lists = list(reply)?.into_iter();
+    let deaths = list(lists.next()?)?;
+    let reasons = list(lists.next()?)?;
+    let envelopes = list(lists.next()?)?;
+    let letters = deaths
+        .chunks_exact(2)
+        .zip(reasons)
+        .zip(envelopes)
+        .filter_map(|((death, reason), envelope)| {
+            Some(DeadLetter {
+                id: id(&death[0])?,
+                died_at: instant(&death[1])?,
+                failure: Failure::decode(&bytes(reason).unwrap_or_default()),
+                bytes: bytes(envelope).unwrap_or_default(),
+            })
+        })
+        .collect();
+    Some(letters)
+}
+
+/// Scores come as text, large ones with an exponent.
+fn instant(score: &Value) -> Option<Millis> {
+    let Value::BulkString(text) = score else {
+        return None;
+    };
+    let ms: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and instants are whole numbers below 2^53"
+    )]
+    Some(Millis::new(ms as u64))
+}

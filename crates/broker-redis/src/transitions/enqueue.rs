@@ -1,0 +1,94 @@
+//! `enqueue.lua`.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use lovage_core::envelope::edit;
+use lovage_core::{BATCH_MAX, Encoded, EnqueueError, Enqueued, QueueName, TransportError};
+use redis::Value;
+
+use crate::broker::Shared;
+use crate::error::unexpected;
+use crate::reply::{count, list, number, word};
+use crate::script::{Script, script};
+
+static ENQUEUE: LazyLock<Script> = script!("enqueue", Refuse);
+
+pub(crate) async fn enqueue(
+    shared: &Shared,
+    queue: &QueueName,
+    tasks: Vec<Encoded>,
+) -> Result<Vec<Enqueued>, EnqueueError> {
+    if BATCH_MAX < tasks.len() {
+        return Err(EnqueueError::BatchTooLarge { count: tasks.len() });
+    }
+    let mut answers = vec![Enqueued::New; tasks.len()];
+    let mut seen = HashSet::with_capacity(tasks.len());
+    // Where each task of the call stands in `tasks`; an id that stands there twice goes once.
+    let mut sent = Vec::with_capacity(tasks.len());
+    let mut levels_used = [false; 10];
+    for (position, task) in tasks.iter().enumerate() {
+        if seen.insert(task.id()) {
+            sent.push(position);
+            levels_used[usize::from(edit::priority(task.bytes()).get())] = true;
+        } else {
+            answers[position] = Enqueued::Duplicate;
+        }
+    }
+    if sent.is_empty() {
+        return Ok(answers);
+    }
+
+    let keys = shared.keys(queue);
+    let mut names: Vec<&str> = vec![&keys.meta, &keys.tasks, &keys.scheduled, &keys.bell];
+    let mut levels = String::new();
+    for (key, digit) in keys
+        .ready
+        .iter()
+        .zip('0'..='9')
+        .zip(levels_used)
+        .filter_map(|(level, used)| used.then_some(level))
+    {
+        names.push(key);
+        levels.push(digit);
+    }
+    let now = shared.now();
+    let reply = shared
+        .connection
+        .run(&ENQUEUE, |call| {
+            call.keys(&names).arg(&now).arg(&levels);
+            for &position in &sent {
+                let task = &tasks[position];
+                call.arg(task.id().as_bytes()).arg(&**task.bytes());
+            }
+        })
+        .await?;
+    let marked = read(reply, queue)?;
+    for index in marked {
+        if let Some(&position) = sent.get(index) {
+            answers[position] = Enqueued::Duplicate;
+        }
+    }
+    Ok(answers)
+}
+
+/// The positions of the duplicates.
+fn read(reply: Value, queue: &QueueName) -> Result<Vec<usize>, EnqueueError> {
+    let answer = word(&reply).to_vec();
+    let items = list(reply).unwrap_or_default();
+    match (answer.as_slice(), items.as_slice()) {
+        (b"stored", [_, Value::Array(duplicates)]) => {
+            Ok(duplicates.iter().filter_map(count).collect())
+        }
+        (b"full", [_, len, bound]) => Err(EnqueueError::QueueFull {
+            queue: queue.clone(),
+            len: number(len).unwrap_or_default(),
+            bound: number(bound).unwrap_or_default(),
+        }),
+        (b"malformed", [_, position]) => Err(EnqueueError::Refused(TransportError::new(format!(
+            "task number {} of the call is shorter than the fixed part of an envelope",
+            count(position).unwrap_or_default()
+        )))),
+        _ => Err(unexpected("enqueue").into()),
+    }
+}
