@@ -4,15 +4,16 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Ident, LitStr, Visibility};
+use syn::{Ident, LitStr, Visibility};
 
+use crate::attributes::Attributes;
 use crate::options::{Lane, Options};
 use crate::parameter::{Argument, DefaultValue, Parameter};
 use crate::signature::{Output, TaskFn};
 
 /// Writes the task.
 pub(crate) fn expand(task: &TaskFn, options: &Options) -> TokenStream {
-    let attributes = Attributes::sort(task.function.attrs.clone());
+    let attributes = Attributes::sort(&task.function.attrs);
     let expansion = Expansion {
         name: &task.function.sig.ident,
         vis: &task.function.vis,
@@ -39,39 +40,6 @@ struct Expansion<'a> {
     options: &'a Options,
 }
 
-/// The function's other attributes, by the items that they belong on.
-#[derive(Default)]
-struct Attributes {
-    docs: Vec<Attribute>,
-    /// `cfg`, and the lint levels that may be repeated: on every item.
-    everywhere: Vec<Attribute>,
-    /// `deprecated`: on the builder, since whoever names the message has called it.
-    builder: Vec<Attribute>,
-    /// All others, such as `tracing::instrument`: on the function that has the body.
-    call: Vec<Attribute>,
-}
-
-impl Attributes {
-    fn sort(attributes: Vec<Attribute>) -> Self {
-        let mut sorted = Self::default();
-        for attribute in attributes {
-            let path = attribute.path();
-            let is = |names: &[&str]| names.iter().any(|name| path.is_ident(name));
-            let group = if is(&["doc"]) {
-                &mut sorted.docs
-            } else if is(&["cfg", "allow", "warn", "deny"]) {
-                &mut sorted.everywhere
-            } else if is(&["deprecated"]) {
-                &mut sorted.builder
-            } else {
-                &mut sorted.call
-            };
-            group.push(attribute);
-        }
-        sorted
-    }
-}
-
 impl Expansion<'_> {
     fn arguments(&self) -> impl Iterator<Item = &Argument> {
         self.task
@@ -86,14 +54,14 @@ impl Expansion<'_> {
     /// `struct send_receipt { order: OrderId, to: String }`.
     fn message(&self) -> TokenStream {
         let Self { name, vis, .. } = self;
-        let (docs, everywhere) = (&self.attributes.docs, &self.attributes.everywhere);
+        let (message, everywhere) = (&self.attributes.message, &self.attributes.everywhere);
         let fields = self.arguments().map(|argument| self.field(argument));
         quote! {
             #(#everywhere)*
-            #(#docs)*
             #[allow(non_camel_case_types)]
             #[derive(::lovage::macro_support::serde::Serialize, ::lovage::macro_support::serde::Deserialize)]
             #[serde(crate = "::lovage::macro_support::serde")]
+            #(#message)*
             #vis struct #name {
                 #(#fields,)*
             }
@@ -222,8 +190,8 @@ impl Expansion<'_> {
         });
         let def_doc = format!("The task `{name}`, for a registry of one's own.");
         let call_doc = format!("Runs the body of `{name}` here and now, as a unit test does.");
-        // Arguments are owned since a message is read anew for each run, and what is an `async fn` runs on the
-        // async lane: neither can be written otherwise, so clippy's advice cannot be followed.
+        // Clippy's advice cannot be followed here: arguments are owned since a message is read anew for each run, what
+        // is an `async fn` runs on the async lane, and the text about errors and panics is on the message.
         quote! {
             #(#everywhere)*
             impl #name {
@@ -231,8 +199,13 @@ impl Expansion<'_> {
                 #vis const DEF: ::lovage::macro_support::TaskDef = #def;
 
                 #[doc = #call_doc]
+                #[allow(
+                    clippy::missing_errors_doc,
+                    clippy::missing_panics_doc,
+                    clippy::needless_pass_by_value,
+                    clippy::unused_async
+                )]
                 #(#call)*
-                #[allow(clippy::needless_pass_by_value, clippy::unused_async)]
                 #vis #signature #block
 
                 #(#defaults)*

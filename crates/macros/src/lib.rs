@@ -1,5 +1,6 @@
 //! The `#[task]` attribute of Lovage; use it through the `lovage` crate.
 
+mod attributes;
 mod expand;
 mod names;
 mod options;
@@ -9,6 +10,10 @@ mod problems;
 mod signature;
 
 use proc_macro::TokenStream;
+
+use crate::options::Options;
+use crate::problems::Problems;
+use crate::signature::TaskFn;
 
 /// Makes a task of a function: a message that can be sent, and a body that a worker runs.
 ///
@@ -129,7 +134,8 @@ use proc_macro::TokenStream;
 /// inventory::submit! { send_receipt::DEF }
 /// ```
 ///
-/// Lint levels and `cfg` go to each of these items, other attributes (`#[tracing::instrument]`) to `call`.
+/// Of other attributes below `#[task]`, lint levels and `cfg` go to each of these items, `#[derive(…)]` and `#[serde(…)]` to
+/// the message, the rest (`#[tracing::instrument]`) to `call`.
 ///
 /// A crate of tasks that nothing names is not linked, and registers nothing: write `use my_tasks as _;` in the
 /// worker's `main.rs`.
@@ -144,9 +150,17 @@ fn write_task(
     options: proc_macro2::TokenStream,
     function: proc_macro2::TokenStream,
 ) -> syn::Result<proc_macro2::TokenStream> {
-    let mut problems = problems::Problems::default();
-    let options = options::Options::parse(options, &mut problems)?;
-    let task = signature::TaskFn::parse(function, &options, &mut problems)?;
-    problems.finish()?;
-    Ok(expand::expand(&task, &options))
+    let (mut in_options, mut in_function) = (Problems::default(), Problems::default());
+    let options = Options::parse(options, &mut in_options)?;
+    let task = TaskFn::parse(function, &options, &mut in_function)?;
+    // A wrong option leaves the task in place: otherwise each use of its name would be an error as well.
+    let refused = in_options
+        .finish()
+        .err()
+        .map(syn::Error::into_compile_error);
+    let written = match in_function.finish() {
+        Ok(()) => expand::expand(&task, &options),
+        Err(error) => error.into_compile_error(),
+    };
+    Ok(quote::quote!(#refused #written))
 }

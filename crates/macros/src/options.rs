@@ -79,10 +79,14 @@ const EXCLUSIVE: [(&str, &str, &str); 2] = [
 
 impl Parse for Written {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let word = input.call(Ident::parse_any)?;
+        let word = input.call(Ident::parse_any).map_err(|error| {
+            let message = "an option is a name, such as `ignore_result`, or a name and a value, such as `queue = \"mail\"`";
+            syn::Error::new(error.span(), message)
+        })?;
         let value = if input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
-            Some(input.parse()?)
+            let is_missing = input.is_empty() || input.peek(Token![,]);
+            (!is_missing).then(|| input.parse()).transpose()?
         } else if input.peek(token::Paren) {
             let message = format!("an option's value follows `=`: `{word} = …`");
             return Err(syn::Error::new_spanned(word, message));

@@ -106,6 +106,13 @@ async fn r#match(r#type: String) -> String {
     r#type
 }
 
+#[task]
+#[derive(Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+async fn compared(first_word: u8) {
+    let _ = first_word;
+}
+
 mod shop {
     use lovage::task;
 
@@ -263,6 +270,13 @@ fn arguments_travel_by_name() {
 
     let bytes = encode_args(&r#match("a")).unwrap();
     assert_eq!(&bytes[..], b"\x81\xa4type\xa1a");
+
+    let bytes = encode_args(&compared(1)).unwrap();
+    assert_eq!(&bytes[..], b"\x81\xa9firstWord\x01");
+    assert_eq!(
+        decode_args::<compared>(&bytes).unwrap(),
+        compared(1).clone()
+    );
 }
 
 #[test]

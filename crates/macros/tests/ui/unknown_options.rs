@@ -9,4 +9,7 @@ async fn typo() {}
 #[task(colour = "red")]
 async fn far() {}
 
-fn main() {}
+fn main() {
+    // The task is there all the same: no second error.
+    let _ = near();
+}
