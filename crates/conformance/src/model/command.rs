@@ -1,0 +1,228 @@
+//! What a sequence consists of, and how likely each call is.
+
+use std::time::Duration;
+
+use lovage_core::{ms, secs};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::{BoxedStrategy, Union};
+use proptest_state_machine::ReferenceStateMachine;
+
+use crate::world::{LEASE, PATIENCE};
+
+/// The tasks of a sequence: few, so that ids meet again and again.
+pub(super) const IDS: u8 = 8;
+/// The workers of a sequence.
+pub(super) const SLOTS: u8 = 3;
+
+/// One call, or the passing of time.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Sends tasks in one call.
+    Enqueue(Vec<Sent>),
+    /// A worker claims.
+    Claim {
+        /// The worker.
+        who: Who,
+        /// The most tasks.
+        max: u16,
+    },
+    /// A worker gives verdicts in one call.
+    Settle {
+        /// The worker.
+        who: Who,
+        /// On what, and which.
+        picks: Vec<(Pick, Verdicts)>,
+    },
+    /// A worker renews its lease; one that is lost takes a new identity.
+    Renew(Who),
+    /// Somebody looks for lost workers.
+    Recover,
+    /// Somebody cancels a task.
+    Cancel(u8),
+    /// Somebody revives a task.
+    Revive(u8),
+    /// A worker ends its identity and takes a new one, if it may.
+    Retire(Who),
+    /// The process in a slot dies and another one starts.
+    Crash(u8),
+    /// Bounds the queue.
+    Bound(Option<u64>),
+    /// Asks for an outcome.
+    Outcome(u8),
+    /// Time passes.
+    Advance(Duration),
+    /// Every lease ends, two looks are made, and those that are lost take new identities.
+    LoseAll,
+}
+
+impl Command {
+    /// The calls that this one stands for.
+    pub fn steps(self) -> Vec<Self> {
+        let Self::LoseAll = self else {
+            return vec![self];
+        };
+        let mut steps = vec![
+            Self::Advance(LEASE),
+            Self::Recover,
+            Self::Advance(PATIENCE),
+            Self::Recover,
+        ];
+        steps.extend((0..SLOTS).map(|slot| {
+            Self::Renew(Who {
+                slot,
+                former: false,
+            })
+        }));
+        steps
+    }
+}
+
+/// A task as a sequence sends it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Which task.
+    pub id: u8,
+    /// Its level.
+    pub priority: u8,
+    /// Its countdown.
+    pub countdown: Option<Duration>,
+    /// Whether it is acknowledged early.
+    pub early: bool,
+}
+
+/// Which identity acts: the present one of a slot, or the one before its last crash.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    /// The slot.
+    pub slot: u8,
+    /// Whether the former process acts, which was thought dead.
+    pub former: bool,
+}
+
+/// Which delivery a verdict is on.
+#[derive(Clone, Copy, Debug)]
+pub enum Pick {
+    /// One that the worker has not settled yet, by its own account.
+    Held(u8),
+    /// Any that was ever made, to whomever.
+    Past(u8),
+    /// As `Held`, under a fence that never was.
+    Forged(u8),
+}
+
+/// The verdicts of a sequence.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdicts {
+    /// It is done; the outcome is kept or not.
+    Done(bool),
+    /// It is tried again after some seconds.
+    Retry(u8),
+    /// It is put off for some seconds.
+    Park(u8),
+    /// It is given back.
+    Release,
+    /// It is buried; the outcome is kept or not.
+    Bury(bool),
+}
+
+/// What is known of a sequence while it is made: enough to send before claiming and to claim before settling.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    sent: bool,
+    claimed: bool,
+}
+
+impl ReferenceStateMachine for Plan {
+    type State = Self;
+    type Transition = Command;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        Just(Self::default()).boxed()
+    }
+
+    fn transitions(plan: &Self) -> BoxedStrategy<Command> {
+        let early = u32::from(!plan.sent) * 20;
+        let settle = if plan.claimed { 9 } else { 1 };
+        let claim = if plan.sent { 7 } else { 1 };
+        Union::new_weighted(vec![
+            (
+                6 + early,
+                vec(sent(), 1..6).prop_map(Command::Enqueue).boxed(),
+            ),
+            (claim, claiming().boxed()),
+            (settle, settling().boxed()),
+            (2, who().prop_map(Command::Renew).boxed()),
+            (3, Just(Command::Recover).boxed()),
+            (3, (0..IDS).prop_map(Command::Cancel).boxed()),
+            (2, (0..IDS).prop_map(Command::Revive).boxed()),
+            (1, who().prop_map(Command::Retire).boxed()),
+            (1, (0..SLOTS).prop_map(Command::Crash).boxed()),
+            (1, bound().prop_map(Command::Bound).boxed()),
+            (2, (0..IDS).prop_map(Command::Outcome).boxed()),
+            (4, span().prop_map(Command::Advance).boxed()),
+            (2, Just(Command::LoseAll).boxed()),
+        ])
+        .boxed()
+    }
+
+    fn apply(mut plan: Self, command: &Command) -> Self {
+        plan.sent |= matches!(command, Command::Enqueue(_));
+        plan.claimed |= plan.sent && matches!(command, Command::Claim { .. });
+        plan
+    }
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let countdown = prop_oneof![
+        3 => Just(None),
+        1 => (0..20u64).prop_map(|n| Some(secs(n))),
+    ];
+    let early = prop::bool::weighted(0.1);
+    let priority = prop::sample::select(vec![1u8, 5, 5, 9]);
+    (0..IDS, priority, countdown, early).prop_map(|(id, priority, countdown, early)| Sent {
+        id,
+        priority,
+        countdown,
+        early,
+    })
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    (0..SLOTS, prop::bool::weighted(0.15)).prop_map(|(slot, former)| Who { slot, former })
+}
+
+fn claiming() -> impl Strategy<Value = Command> {
+    (who(), 1u16..5).prop_map(|(who, max)| Command::Claim { who, max })
+}
+
+fn settling() -> impl Strategy<Value = Command> {
+    let pick = prop_oneof![
+        8 => any::<u8>().prop_map(Pick::Held),
+        2 => any::<u8>().prop_map(Pick::Past),
+        1 => any::<u8>().prop_map(Pick::Forged),
+    ];
+    let verdict = prop_oneof![
+        any::<bool>().prop_map(Verdicts::Done),
+        (0..10u8).prop_map(Verdicts::Retry),
+        (0..10u8).prop_map(Verdicts::Park),
+        Just(Verdicts::Release),
+        any::<bool>().prop_map(Verdicts::Bury),
+    ];
+    (who(), vec((pick, verdict), 1..5)).prop_map(|(who, picks)| Command::Settle { who, picks })
+}
+
+fn bound() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(None), 1 => (3..9u64).prop_map(Some)]
+}
+
+fn span() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(ms(1)),
+        Just(secs(1)),
+        Just(secs(4)),
+        Just(PATIENCE),
+        Just(LEASE.saturating_sub(ms(1))),
+        Just(LEASE),
+    ]
+}

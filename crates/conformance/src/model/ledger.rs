@@ -1,0 +1,158 @@
+//! What the contract says of each task, kept apart from any broker: none is lost, none is in two places, counts only grow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lovage_core::{
+    Cancelled, Claim, Delivery, Enqueued, Envelope, Fence, Millis, Place, Settlement, TaskId,
+    Verdict, When, WorkerId,
+};
+
+use super::command::Command;
+use super::session::{Answer, Look};
+
+/// The tasks that must live, by what was answered so far.
+#[derive(Default)]
+pub struct Ledger {
+    live: BTreeSet<TaskId>,
+    marked: BTreeSet<TaskId>,
+    /// Attempts and losses at the last delivery.
+    counted: BTreeMap<TaskId, (u16, u32)>,
+    places: BTreeMap<TaskId, Place>,
+    holdings: BTreeMap<TaskId, (WorkerId, Fence)>,
+    last_fence: u64,
+}
+
+impl Ledger {
+    /// Notes one answer and what was seen after it. Panics where they contradict the contract.
+    pub fn note(&mut self, command: &Command, answer: &Answer, now: Millis, look: &Look) {
+        match (command, answer) {
+            (Command::Enqueue(tasks), Answer::Enqueued(Ok(answers))) => {
+                for (task, answer) in tasks.iter().zip(answers) {
+                    let id = TaskId::from_bytes([task.id; 16]);
+                    let is_new = self.live.insert(id);
+                    assert_eq!(*answer == Enqueued::New, is_new, "{id}");
+                }
+            }
+            (Command::Cancel(n), Answer::Cancelled(cancelled)) => {
+                self.cancelled(TaskId::from_bytes([*n; 16]), *cancelled);
+            }
+            (Command::Revive(n), Answer::Revived(revived)) => {
+                let id = TaskId::from_bytes([*n; 16]);
+                assert_eq!(*revived, self.places.get(&id) == Some(&Place::Dead), "{id}");
+                self.counted.remove(&id);
+            }
+            (_, Answer::Claimed(Claim::Granted(batch))) => {
+                for delivery in &batch.deliveries {
+                    self.delivered(delivery, now);
+                }
+                for delivery in &batch.deliveries {
+                    self.last_fence = delivery.fence.number;
+                }
+            }
+            (_, Answer::Settled(worker, settlements, settled)) => {
+                let mut stale = Vec::new();
+                for settlement in settlements {
+                    // The first verdict by the right fence takes the task out of the worker's hands.
+                    let holding = self.holdings.get(&settlement.id);
+                    if holding == Some(&(*worker, settlement.fence)) {
+                        self.holdings.remove(&settlement.id);
+                        self.settled(settlement);
+                    } else {
+                        stale.push(settlement.id);
+                    }
+                }
+                stale.sort_unstable();
+                assert_eq!(stale, settled.stale);
+                let held = self
+                    .holdings
+                    .values()
+                    .filter(|holding| holding.0 == *worker);
+                assert_eq!(held.count(), settled.held);
+            }
+            _ => {}
+        }
+        self.check(look);
+    }
+
+    fn cancelled(&mut self, id: TaskId, cancelled: Cancelled) {
+        let expected = match self.places.get(&id) {
+            Some(Place::Active) => Cancelled::Marked,
+            None | Some(Place::Gone) => Cancelled::Unknown,
+            Some(Place::Ready | Place::Scheduled | Place::Dead) => Cancelled::Removed,
+        };
+        assert_eq!(cancelled, expected, "{id}");
+        match cancelled {
+            Cancelled::Removed => self.end(id),
+            Cancelled::Marked => {
+                self.marked.insert(id);
+            }
+            Cancelled::Unknown => {}
+        }
+    }
+
+    fn delivered(&mut self, delivery: &Delivery, now: Millis) {
+        let id = delivery.id;
+        assert!(self.live.contains(&id), "{id} was delivered and is gone");
+        let place = self.places.get(&id);
+        assert!(
+            matches!(place, Some(Place::Ready | Place::Scheduled)),
+            "{id} was delivered and is {place:?}"
+        );
+        let envelope = Envelope::decode(&delivery.bytes).expect("what was sent can be read");
+        if let Some(When::At(start)) = envelope.start {
+            assert!(start <= now, "{id} was delivered before its time");
+        }
+        let fence = delivery.fence.number;
+        assert!(self.last_fence < fence, "{id} has an old fence");
+        let counts = (envelope.attempts, delivery.losses);
+        if let Some(before) = self.counted.insert(id, counts) {
+            assert!(
+                before.0 <= counts.0 && before.1 <= counts.1,
+                "{id} had {before:?} attempts and losses, and has {counts:?}"
+            );
+        }
+    }
+
+    fn settled(&mut self, settlement: &Settlement) {
+        let is_done = matches!(settlement.verdict, Verdict::Done { .. });
+        if is_done || self.marked.contains(&settlement.id) {
+            self.end(settlement.id);
+        }
+    }
+
+    fn end(&mut self, id: TaskId) {
+        self.live.remove(&id);
+        self.marked.remove(&id);
+        self.counted.remove(&id);
+    }
+
+    fn check(&mut self, look: &Look) {
+        let mut counts = lovage_core::Counts::default();
+        for (id, place) in &look.places {
+            let held = look.holdings.contains_key(id);
+            assert_eq!(held, *place == Place::Active, "{id} is {place:?}");
+            let is_dead = look.dead.iter().any(|letter| letter.0 == *id);
+            assert_eq!(is_dead, *place == Place::Dead, "{id} is {place:?}");
+            match place {
+                Place::Ready => counts.ready += 1,
+                Place::Scheduled => counts.scheduled += 1,
+                Place::Active => counts.active += 1,
+                Place::Dead => counts.dead += 1,
+                // Recovery ends a marked task without a word.
+                Place::Gone if self.marked.contains(id) => self.end(*id),
+                Place::Gone => {}
+            }
+            let lives = *place != Place::Gone;
+            assert_eq!(lives, self.live.contains(id), "{id} is {place:?}");
+            if *place != Place::Active {
+                self.marked.remove(id);
+            }
+        }
+        // Entries of cancelled tasks may be counted as ready until they surface.
+        assert!(counts.ready <= look.counts.ready, "{look:?}");
+        counts.ready = look.counts.ready;
+        assert_eq!(counts, look.counts);
+        self.places.clone_from(&look.places);
+        self.holdings.clone_from(&look.holdings);
+    }
+}

@@ -1,0 +1,313 @@
+//! Plays commands on one broker.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use lovage_core::{
+    Ack, Awaited, Cancelled, Claim, Counts, DeadLetter, Delivery, EnqueueError, Enqueued, Envelope,
+    Failure, FailureKind, Fence, Millis, Outcome, Place, Priority, QueueName, Recovered, Renewal,
+    Settled, Settlement, TaskId, TaskName, Verdict, When, WorkerId, hours, secs,
+};
+
+use super::command::{Command, IDS, Pick, SLOTS, Sent, Verdicts, Who};
+use crate::harness::WholeBroker;
+use crate::world::{LEASE, PATIENCE, payload};
+
+/// One broker, and what its workers believe.
+pub struct Session<B> {
+    broker: B,
+    queue: QueueName,
+    slots: Vec<Slot>,
+    identities: u8,
+    past: Vec<Delivery>,
+}
+
+#[derive(Clone)]
+struct Slot {
+    present: WorkerId,
+    former: WorkerId,
+    held: Vec<Delivery>,
+}
+
+/// What a broker said, in a form that does not depend on which broker it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Of each task, whether it was new; or why none was taken.
+    Enqueued(Result<Vec<Enqueued>, String>),
+    /// What a claim brought.
+    Claimed(Claim),
+    /// Whose settlements were sent, which they were, and what was said of them; the stale ones by their ids.
+    Settled(WorkerId, Vec<Settlement>, Settled),
+    /// What a renewal said; cancelled tasks by their ids.
+    Renewed(Renewal),
+    /// What recovery did.
+    Recovered(Recovered),
+    /// What a cancellation did.
+    Cancelled(Cancelled),
+    /// Whether a task was revived.
+    Revived(bool),
+    /// Whether an identity was retired.
+    Retired(bool),
+    /// The outcome: the words of its failures depend on the broker, the kinds do not.
+    Outcome(String),
+    /// Nothing was asked.
+    Nothing,
+}
+
+/// All that can be seen of a queue from outside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// Where each task of the sequence is.
+    pub places: BTreeMap<TaskId, Place>,
+    /// What each identity of the sequence holds.
+    pub holdings: BTreeMap<TaskId, (WorkerId, Fence)>,
+    /// The dead letters in their order, with the kinds of their failures.
+    pub dead: Vec<(TaskId, Millis, FailureKind, bytes::Bytes)>,
+    /// How many tasks are in each place.
+    pub counts: Counts,
+}
+
+impl<B: WholeBroker> Session<B> {
+    /// An empty queue, with a registered worker in each slot.
+    pub async fn start(broker: B, queue: QueueName) -> Self {
+        let mut session = Self {
+            broker,
+            queue,
+            slots: Vec::new(),
+            identities: 0,
+            past: Vec::new(),
+        };
+        for _ in 0..SLOTS {
+            let present = session.identity().await;
+            session.slots.push(Slot {
+                present,
+                former: present,
+                held: Vec::new(),
+            });
+        }
+        session
+    }
+
+    /// Plays one step. What it cannot do by its nature, such as the passing of time, it does not.
+    pub async fn play(&mut self, command: &Command) -> Answer {
+        match command {
+            Command::Enqueue(tasks) => self.enqueue(tasks).await,
+            Command::Claim { who, max } => self.claim(*who, *max).await,
+            Command::Settle { who, picks } => self.settle(*who, picks).await,
+            Command::Renew(who) => self.renew(*who).await,
+            Command::Recover => {
+                let answer = self.broker.recover(&self.queue, PATIENCE).await;
+                Answer::Recovered(answer.expect("recovery is answered"))
+            }
+            Command::Cancel(n) => {
+                let answer = self.broker.cancel(&self.queue, task_id(*n)).await;
+                Answer::Cancelled(answer.expect("a cancellation is answered"))
+            }
+            Command::Revive(n) => {
+                let answer = self.broker.revive(&self.queue, task_id(*n)).await;
+                Answer::Revived(answer.expect("a revival is answered"))
+            }
+            Command::Retire(who) => {
+                let answer = self.broker.retire(self.worker(*who), &self.queue).await;
+                let retired = answer.expect("retiring is answered");
+                if retired && !who.former {
+                    self.renew_identity(who.slot).await;
+                }
+                Answer::Retired(retired)
+            }
+            Command::Crash(slot) => {
+                self.renew_identity(*slot).await;
+                Answer::Nothing
+            }
+            Command::Bound(bound) => {
+                let answer = self.broker.bound(&self.queue, *bound).await;
+                answer.expect("a bound is set");
+                Answer::Nothing
+            }
+            Command::Outcome(n) => self.outcome(task_id(*n)).await,
+            Command::Advance(_) | Command::LoseAll => Answer::Nothing,
+        }
+    }
+
+    /// Looks at everything.
+    pub async fn look(&self) -> Look {
+        let mut places = BTreeMap::new();
+        for n in 0..IDS {
+            let place = self.broker.state(&self.queue, task_id(n)).await;
+            places.insert(task_id(n), place.expect("looking is answered"));
+        }
+        let mut holdings = BTreeMap::new();
+        for n in 1..=self.identities {
+            let worker = worker_id(n);
+            let held = self.broker.holdings(worker, &self.queue).await;
+            for (id, fence) in held.expect("looking is answered") {
+                let twice = holdings.insert(id, (worker, fence));
+                assert_eq!(twice, None, "{id} is held twice");
+            }
+        }
+        let dead = self.broker.dead_letters(&self.queue, 0, 100).await;
+        let counts = self.broker.counts(&self.queue).await;
+        Look {
+            places,
+            holdings,
+            dead: dead
+                .expect("looking is answered")
+                .into_iter()
+                .map(row)
+                .collect(),
+            counts: counts.expect("looking is answered"),
+        }
+    }
+
+    async fn enqueue(&self, tasks: &[Sent]) -> Answer {
+        let encoded = tasks.iter().map(|task| {
+            let name = TaskName::parse("play").expect("it is a name");
+            let envelope = Envelope {
+                priority: Priority::new(task.priority),
+                ack: if task.early { Ack::Early } else { Ack::Late },
+                start: task.countdown.map(When::In),
+                ..Envelope::new(task_id(task.id), name, self.queue.clone(), payload(b"\xc0"))
+            };
+            envelope.encode().expect("a small envelope encodes")
+        });
+        Answer::Enqueued(
+            match self.broker.enqueue(&self.queue, encoded.collect()).await {
+                Ok(answers) => Ok(answers),
+                Err(error @ EnqueueError::QueueFull { .. }) => Err(error.to_string()),
+                Err(error) => panic!("the broker must answer: {error}"),
+            },
+        )
+    }
+
+    async fn claim(&mut self, who: Who, max: u16) -> Answer {
+        let max = NonZeroU16::new(max).expect("it is drawn from 1 on");
+        let answer = self.broker.claim(self.worker(who), &self.queue, max).await;
+        let claim = answer.expect("a claim is answered");
+        if let Claim::Granted(batch) = &claim {
+            self.past.extend(batch.deliveries.iter().cloned());
+            let slot = &mut self.slots[usize::from(who.slot)];
+            slot.held.extend(batch.deliveries.iter().cloned());
+        }
+        Answer::Claimed(claim)
+    }
+
+    async fn settle(&mut self, who: Who, picks: &[(Pick, Verdicts)]) -> Answer {
+        let worker = self.worker(who);
+        let settlements: Vec<Settlement> = picks
+            .iter()
+            .filter_map(|(pick, verdict)| self.settlement(who, *pick, *verdict))
+            .collect();
+        for settlement in &settlements {
+            let held = &mut self.slots[usize::from(who.slot)].held;
+            held.retain(|delivery| {
+                delivery.fence != settlement.fence || delivery.id != settlement.id
+            });
+        }
+        let answer = self
+            .broker
+            .settle(worker, &self.queue, settlements.clone())
+            .await;
+        let mut settled = answer.expect("a settlement is answered");
+        settled.stale.sort_unstable();
+        Answer::Settled(worker, settlements, settled)
+    }
+
+    fn settlement(&self, who: Who, pick: Pick, verdict: Verdicts) -> Option<Settlement> {
+        let held = &self.slots[usize::from(who.slot)].held;
+        let nth = |list: &[Delivery], n: u8| {
+            let index = usize::from(n).checked_rem(list.len())?;
+            Some((list[index].id, list[index].fence))
+        };
+        let (id, fence) = match pick {
+            Pick::Held(n) => nth(held, n)?,
+            Pick::Past(n) => nth(&self.past, n)?,
+            Pick::Forged(n) => {
+                let (id, fence) = nth(held, n)?;
+                let number = fence.number + 1;
+                (id, Fence { number, ..fence })
+            }
+        };
+        let failure = Failure::new(FailureKind::Error, "broken");
+        // Longer than a sequence lasts by anybody's clock: brokers may keep outcomes by another than the one that is moved.
+        let kept = |keep: bool| keep.then_some(hours(24));
+        let verdict = match verdict {
+            Verdicts::Done(keep) => Verdict::Done {
+                outcome: Outcome::Done(fence.number.to_be_bytes().to_vec().into()),
+                keep: kept(keep),
+            },
+            Verdicts::Retry(n) => Verdict::RetryIn(secs(n.into())),
+            Verdicts::Park(n) => Verdict::Park(secs(n.into())),
+            Verdicts::Release => Verdict::Release,
+            Verdicts::Bury(keep) => Verdict::Bury {
+                failure,
+                keep: kept(keep),
+            },
+        };
+        Some(Settlement { id, fence, verdict })
+    }
+
+    async fn renew(&mut self, who: Who) -> Answer {
+        let answer = self
+            .broker
+            .renew(self.worker(who), &self.queue, LEASE)
+            .await;
+        let mut renewal = answer.expect("a renewal is answered");
+        match &mut renewal {
+            Renewal::Held { cancelled } => cancelled.sort_unstable(),
+            Renewal::Lost if !who.former => self.renew_identity(who.slot).await,
+            Renewal::Lost => {}
+        }
+        Answer::Renewed(renewal)
+    }
+
+    async fn outcome(&self, id: TaskId) -> Answer {
+        let answer = self.broker.outcome(&self.queue, id, Duration::ZERO).await;
+        Answer::Outcome(match answer.expect("waiting is answered") {
+            Awaited::Unknown => "unknown".to_owned(),
+            Awaited::TimedOut => "not yet".to_owned(),
+            Awaited::Outcome(bytes) => match Outcome::decode(&bytes) {
+                Ok(Outcome::Failed(failure)) => failure.kind.to_string(),
+                Ok(outcome) => format!("{outcome:?}"),
+                Err(error) => panic!("{id} has an outcome that cannot be read: {error}"),
+            },
+        })
+    }
+
+    fn worker(&self, who: Who) -> WorkerId {
+        let slot = &self.slots[usize::from(who.slot)];
+        if who.former {
+            slot.former
+        } else {
+            slot.present
+        }
+    }
+
+    async fn renew_identity(&mut self, slot: u8) {
+        let fresh = self.identity().await;
+        let slot = &mut self.slots[usize::from(slot)];
+        slot.former = std::mem::replace(&mut slot.present, fresh);
+        // What the former process held is what `Pick::Past` and a former `Who` are for.
+        slot.held.clear();
+    }
+
+    async fn identity(&mut self) -> WorkerId {
+        self.identities += 1;
+        let worker = worker_id(self.identities);
+        let answer = self.broker.register(worker, &self.queue, LEASE).await;
+        answer.expect("registering is answered");
+        worker
+    }
+}
+
+fn row(letter: DeadLetter) -> (TaskId, Millis, FailureKind, bytes::Bytes) {
+    (letter.id, letter.died_at, letter.failure.kind, letter.bytes)
+}
+
+fn task_id(n: u8) -> TaskId {
+    TaskId::from_bytes([n; 16])
+}
+
+fn worker_id(n: u8) -> WorkerId {
+    WorkerId::from_bytes([n; 16])
+}
