@@ -1,0 +1,365 @@
+//! Flags, environment variables and the file, under the same names.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use crate::settings::{Queues, QueuesError, Settings, SettingsError};
+
+/// Where the broker is unless told otherwise.
+const BROKER_DEFAULT: &str = "redis://127.0.0.1:6379";
+/// The prefix of all keys unless told otherwise.
+const NAMESPACE_DEFAULT: &str = "lovage";
+
+/// Claims tasks and runs them.
+///
+/// Each flag can be set by its environment variable and, under the same name, in the file that --config names; a flag
+/// counts before the environment, the environment before the file.
+#[derive(Clone, Debug, Default, Parser, Deserialize)]
+#[command(name = "worker", version)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Args {
+    /// The broker's URL [default: `redis://127.0.0.1:6379`]
+    #[arg(
+        long,
+        env = "LOVAGE_BROKER",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub broker: Option<String>,
+    /// The prefix of all keys at the broker [default: lovage]
+    #[arg(long, env = "LOVAGE_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Queues with weights (mail:3,default:1) or in strict order (mail,default) [default: those of the linked tasks]
+    #[arg(long, env = "LOVAGE_QUEUES", value_name = "QUEUES")]
+    #[serde(deserialize_with = "queues_in_file")]
+    pub queues: Option<Queues>,
+    /// How many async bodies, and as many blocking ones, run at once [default: 100]
+    #[arg(long, env = "LOVAGE_CONCURRENCY", value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// How many cpu bodies run at once [default: one a core]
+    #[arg(long, env = "LOVAGE_CPU_THREADS", value_name = "N")]
+    pub cpu_threads: Option<usize>,
+    /// How many tasks to hold a slot, the running one included; 1 shares fairly [default: adapts to run times]
+    #[arg(long, env = "LOVAGE_PREFETCH", value_name = "N")]
+    pub prefetch: Option<u16>,
+    /// The silence after which others may run this worker's tasks [default: 15s]
+    #[arg(long, env = "LOVAGE_LEASE", value_name = "SPAN", value_parser = parse_span)]
+    #[serde(deserialize_with = "span_in_file")]
+    pub lease: Option<Duration>,
+    /// How long runs may go on after SIGTERM [default: 25s]
+    #[arg(long, env = "LOVAGE_SHUTDOWN_GRACE", value_name = "SPAN", value_parser = parse_span)]
+    #[serde(deserialize_with = "span_in_file")]
+    pub shutdown_grace: Option<Duration>,
+    /// How long a task that this worker does not know is put off before it is buried [default: 10m]
+    #[arg(long, env = "LOVAGE_UNKNOWN_TASK_GRACE", value_name = "SPAN", value_parser = parse_span)]
+    #[serde(deserialize_with = "span_in_file")]
+    pub unknown_task_grace: Option<Duration>,
+    /// What operators call this worker [default: worker]
+    #[arg(long, env = "LOVAGE_NAME", value_name = "LABEL")]
+    pub name: Option<String>,
+    /// Where to serve /livez and /readyz, for example 127.0.0.1:8080 [default: nowhere]
+    #[arg(long, env = "LOVAGE_HEALTH", value_name = "ADDR")]
+    pub health: Option<SocketAddr>,
+    /// How logs look [default: text]
+    #[arg(long, env = "LOVAGE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// A TOML file with any of the settings above
+    #[arg(long, env = "LOVAGE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a configuration makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}; check --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or holds what is not a setting.
+    #[error("the configuration file {path} makes no sense: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        reason: String,
+    },
+    /// A setting is out of its limits.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The queues make no sense.
+    #[error(transparent)]
+    Queues(#[from] QueuesError),
+}
+
+impl Args {
+    /// Fills in from the file what neither a flag nor the environment has set, and checks everything.
+    pub fn resolve(mut self) -> Result<Self, ConfigError> {
+        if let Some(path) = self.config.take() {
+            self = self.over(read_file(&path)?);
+        }
+        self.settings().check()?;
+        if let Some(queues) = &self.queues {
+            queues.check()?;
+        }
+        Ok(self)
+    }
+
+    /// The broker's URL.
+    pub fn broker_url(&self) -> &str {
+        self.broker.as_deref().unwrap_or(BROKER_DEFAULT)
+    }
+
+    /// The prefix of all keys.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT)
+    }
+
+    /// How logs look.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format.unwrap_or_default()
+    }
+
+    /// The worker's settings, defaults filled in.
+    pub fn settings(&self) -> Settings {
+        let default = Settings::default();
+        Settings {
+            queues: self.queues.clone(),
+            concurrency: self.concurrency.unwrap_or(default.concurrency),
+            cpu_threads: self.cpu_threads.unwrap_or(default.cpu_threads),
+            lease: self.lease.unwrap_or(default.lease),
+            shutdown_grace: self.shutdown_grace.unwrap_or(default.shutdown_grace),
+            name: self.name.clone().unwrap_or(default.name),
+            unknown_task_grace: self
+                .unknown_task_grace
+                .unwrap_or(default.unknown_task_grace),
+            prefetch: self.prefetch,
+        }
+    }
+
+    fn over(self, under: Self) -> Self {
+        Self {
+            broker: self.broker.or(under.broker),
+            namespace: self.namespace.or(under.namespace),
+            queues: self.queues.or(under.queues),
+            concurrency: self.concurrency.or(under.concurrency),
+            cpu_threads: self.cpu_threads.or(under.cpu_threads),
+            prefetch: self.prefetch.or(under.prefetch),
+            lease: self.lease.or(under.lease),
+            shutdown_grace: self.shutdown_grace.or(under.shutdown_grace),
+            unknown_task_grace: self.unknown_task_grace.or(under.unknown_task_grace),
+            name: self.name.or(under.name),
+            health: self.health.or(under.health),
+            log_format: self.log_format.or(under.log_format),
+            config: self.config.or(under.config),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Args, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn queues_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Queues>, D::Error> {
+    let text = String::deserialize(value)?;
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
+fn span_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(value)?;
+    parse_span(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// A number and a unit.
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let ms = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_ms));
+    match ms {
+        Some(ms) if unit_ms != 0 => Ok(Duration::from_millis(ms)),
+        _ => Err(format!(
+            "{text:?} is not a span; write a whole number and a unit, for example 500ms, 15s, 2m or 1h"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lovage_core::{mins, ms, secs};
+
+    fn parse(flags: &[&str]) -> Result<Args, String> {
+        let words = std::iter::once("worker").chain(flags.iter().copied());
+        let args = Args::try_parse_from(words).map_err(|error| error.to_string())?;
+        args.resolve().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let args = parse(&[
+            "--broker",
+            "redis://db",
+            "--queues",
+            "mail:3,default:1",
+            "--concurrency",
+            "7",
+            "--cpu-threads",
+            "3",
+            "--lease",
+            "20s",
+            "--shutdown-grace",
+            "2m",
+            "--name",
+            "eu-1",
+            "--prefetch",
+            "1",
+            "--log-format",
+            "json",
+            "--health",
+            "127.0.0.1:0",
+        ])
+        .unwrap();
+        let settings = args.settings();
+        assert_eq!(args.broker_url(), "redis://db");
+        assert_eq!(settings.queues.unwrap().to_string(), "mail:3,default:1");
+        assert_eq!((settings.concurrency, settings.cpu_threads), (7, 3));
+        assert_eq!(
+            (settings.lease, settings.shutdown_grace),
+            (secs(20), mins(2))
+        );
+        assert_eq!(
+            (settings.name.as_str(), settings.prefetch),
+            ("eu-1", Some(1))
+        );
+        assert_eq!(args.log_format(), LogFormat::Json);
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_value_limit_and_advice() {
+        for (flags, parts) in [
+            (["--lease", "15"], ["\"15\" is not a span", "15s, 2m or 1h"]),
+            (
+                ["--lease", "1ms"],
+                ["lease is 1ms, it must be 300ms to", "longest silence"],
+            ),
+            (
+                ["--concurrency", "0"],
+                ["concurrency is 0, it must be 1 to 65536", "at once"],
+            ),
+            (["--concurrency", "many"], ["'many'", "--concurrency"]),
+            (["--queues", "mail:0"], ["\"0\"", "from 1 to 1000"]),
+            (["--queues", "a b"], ["' '", "ASCII letters"]),
+            (["--log-format", "xml"], ["'xml'", "text, json"]),
+            (["--health", "8080"], ["'8080'", "--health"]),
+            (
+                ["--config", "/nowhere/at/all"],
+                ["/nowhere/at/all", "check --config"],
+            ),
+        ] {
+            let error = parse(&flags).unwrap_err();
+            for part in parts {
+                assert!(error.contains(part), "{flags:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn spans_have_a_number_and_a_unit() {
+        for (text, expected) in [
+            ("250ms", ms(250)),
+            ("0s", secs(0)),
+            ("3m", mins(3)),
+            ("1h", mins(60)),
+        ] {
+            assert_eq!(parse_span(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "15 s",
+            "1d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_counts_before_the_file_and_the_file_before_the_default() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text =
+            "queues = \"mail,default\"\nconcurrency = 9\nlease = \"30s\"\nlog-format = \"json\"\n";
+        std::fs::write(&file, text).unwrap();
+        let path = file.path().to_str().unwrap();
+
+        let args = parse(&["--config", path, "--concurrency", "4"]).unwrap();
+        let settings = args.settings();
+        assert_eq!(settings.concurrency, 4, "the flag");
+        assert_eq!(settings.lease, secs(30), "the file");
+        assert_eq!(settings.queues.unwrap().to_string(), "mail,default");
+        assert_eq!(args.log_format(), LogFormat::Json);
+        assert_eq!(settings.shutdown_grace, secs(25), "the default");
+    }
+
+    #[test]
+    fn a_file_with_a_wrong_name_or_value_is_refused_with_the_place() {
+        for (text, part) in [
+            ("concurency = 9", "concurency"),
+            ("lease = 15", "string"),
+            ("lease = \"15\"", "is not a span"),
+            ("queues = \"mail:3,default\"", "give every queue a weight"),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, text).unwrap();
+            let error = parse(&["--config", file.path().to_str().unwrap()]).unwrap_err();
+            assert!(
+                error.contains(part) && error.contains("line 1"),
+                "{text}: {error}"
+            );
+        }
+    }
+}

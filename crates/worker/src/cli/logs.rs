@@ -1,0 +1,20 @@
+//! Where a worker process's logs go: to standard error, as text or as JSON.
+
+use tracing_subscriber::EnvFilter;
+
+use super::LogFormat;
+
+/// Installs the subscriber, unless the program has one already.
+pub(super) fn install(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+    if installed.is_err() {
+        tracing::debug!("the program has installed its own logging");
+    }
+}

@@ -1,0 +1,130 @@
+//! One run, from its slot to its verdict.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use lovage_core::{RetryPolicy, TaskContext, TaskError, Verdict, verdict};
+use tokio::sync::mpsc;
+use tower::Service;
+
+use crate::held::Place;
+use crate::run::Run;
+use crate::tenure::Tenure;
+use crate::watchdog::{self, Label};
+
+/// How a run ended, for the pump.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) place: Place,
+    pub(crate) end: End,
+}
+
+#[derive(Debug)]
+pub(crate) enum End {
+    Verdict(Verdict),
+    /// The lease was no longer good when the body was to start.
+    NotStarted,
+    /// The run was aborted, or its runtime went away.
+    Aborted,
+}
+
+/// The promise to say how a run ended: kept by its drop at the latest.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    place: Place,
+    finished: Option<mpsc::Sender<Finished>>,
+}
+
+impl Answer {
+    pub(crate) fn new(place: Place, finished: mpsc::Sender<Finished>) -> Self {
+        Self {
+            place,
+            finished: Some(finished),
+        }
+    }
+
+    fn give(&mut self, end: End) {
+        if let Some(finished) = self.finished.take() {
+            // The channel has room for all that may be held, so only a pump that has ended refuses.
+            let place = self.place;
+            let _ = finished.try_send(Finished { place, end });
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.give(End::Aborted);
+    }
+}
+
+/// What decides about a run's end.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) tenure: Arc<Tenure>,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) keep: Option<Duration>,
+    pub(crate) label: Label,
+}
+
+/// Runs one delivery and answers with its verdict.
+pub(crate) async fn deliver<S>(service: S, run: Run, terms: Terms, mut answer: Answer)
+where
+    S: Service<Run, Response = Bytes, Error = TaskError>,
+{
+    let label = terms.label;
+    let end = watchdog::watched(label, async {
+        // A process that was frozen wakes up here: others may run this task already (guarantee 2).
+        if !terms.tenure.is_good(Instant::now()) {
+            return End::NotStarted;
+        }
+        let context = run.context.clone();
+        // Our own layers catch the body's panics; this one is for the user's layers and for what errors do when dropped.
+        let decided = AssertUnwindSafe(async {
+            let end = call(service, run).await;
+            decide(&context, &terms, end)
+        });
+        End::Verdict(decided.catch_unwind().await.unwrap_or_else(|payload| {
+            // Not ours, and its drop may panic again.
+            std::mem::forget(payload);
+            let error =
+                TaskError::panicked("in a layer around the task, or in the drop of its error");
+            decide(&context, &terms, Err(error))
+        }))
+    })
+    .await;
+    answer.give(end);
+}
+
+async fn call<S>(mut service: S, run: Run) -> Result<Bytes, TaskError>
+where
+    S: Service<Run, Response = Bytes, Error = TaskError>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(run).await
+}
+
+fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -> Verdict {
+    let verdict = verdict(
+        end,
+        context.attempt(),
+        &terms.policy,
+        fastrand::f64(),
+        terms.keep,
+    );
+    let (task, id, attempt) = (context.task(), context.id(), context.attempt());
+    match &verdict {
+        Verdict::Bury { failure, .. } => {
+            tracing::warn!(%task, %id, attempt, %failure, "the task failed for good and is a dead letter now");
+        }
+        Verdict::RetryIn(delay) => {
+            tracing::info!(%task, %id, attempt, ?delay, "the task failed and runs again");
+        }
+        _ => tracing::debug!(%task, %id, attempt, "the task is done"),
+    }
+    verdict
+}

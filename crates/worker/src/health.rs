@@ -1,0 +1,71 @@
+//! Liveness and readiness over HTTP, on a thread of its own: it must answer when the worker's runtime is blocked.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use serde_json::json;
+
+use crate::worker::Shared;
+
+/// Serves `/livez` and `/readyz` on `address` until the process ends; answers the address that was bound.
+pub(crate) fn serve(address: SocketAddr, worker: Arc<Shared>) -> io::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let routes = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .with_state(worker);
+    thread::Builder::new()
+        .name(String::from("lovage-health"))
+        .spawn(move || {
+            let served = runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, routes).await
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "the health server has ended");
+            }
+        })?;
+    Ok(bound)
+}
+
+async fn livez(State(worker): State<Arc<Shared>>) -> impl IntoResponse {
+    if worker.live() {
+        answer(StatusCode::OK, &json!({ "live": true }))
+    } else {
+        let reasons = ["every thread of the async runtime is blocked"];
+        answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "live": false, "reasons": reasons }),
+        )
+    }
+}
+
+async fn readyz(State(worker): State<Arc<Shared>>) -> impl IntoResponse {
+    match worker.ready() {
+        Ok(()) => answer(StatusCode::OK, &json!({ "ready": true })),
+        Err(reasons) => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ready": false, "reasons": reasons }),
+        ),
+    }
+}
+
+fn answer(status: StatusCode, body: &serde_json::Value) -> impl IntoResponse + use<> {
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+}

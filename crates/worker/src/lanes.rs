@@ -1,0 +1,175 @@
+//! Where bodies run: on the async runtime, on threads that may block, or on the cpu pool.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use lovage_core::{Handler, Lane, Running, TaskError};
+use tokio::sync::{Notify, oneshot};
+use tower::Service;
+
+use crate::layers::catch_panic::caught;
+use crate::run::Run;
+use crate::threads::Threads;
+
+/// The lanes, narrowest first: a queue is claimed for the narrowest lane of its tasks.
+pub(crate) const NARROWEST_FIRST: [Lane; 3] = [Lane::Cpu, Lane::Blocking, Lane::Async];
+
+pub(crate) const fn index(lane: Lane) -> usize {
+    match lane {
+        Lane::Cpu => 0,
+        Lane::Blocking => 1,
+        Lane::Async => 2,
+    }
+}
+
+/// The pump's account of one lane: how many run, what waits for a slot, what is on its way.
+#[derive(Debug)]
+pub(crate) struct LaneState<T> {
+    pub(crate) slots: usize,
+    busy: Arc<AtomicUsize>,
+    /// Deliveries in the order of their claims; bounded by `held_max`.
+    pub(crate) waiting: VecDeque<T>,
+    /// Asked for in claims under way.
+    pub(crate) reserved: usize,
+}
+
+impl<T> LaneState<T> {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            busy: Arc::default(),
+            waiting: VecDeque::new(),
+            reserved: 0,
+        }
+    }
+
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.busy() < self.slots
+    }
+
+    /// How many more may be claimed where `buffer` may wait for a slot.
+    pub(crate) fn want(&self, buffer: usize) -> usize {
+        (self.slots + buffer).saturating_sub(self.busy() + self.waiting.len() + self.reserved)
+    }
+
+    pub(crate) fn take_slot(&self) -> Slot {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+        Slot(Arc::clone(&self.busy))
+    }
+}
+
+/// A taken slot of a lane. It goes where the body goes: a body that outlives its verdict keeps its slot.
+#[derive(Debug)]
+pub(crate) struct Slot(Arc<AtomicUsize>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The innermost service: runs the body on its lane.
+#[derive(Clone, Debug)]
+pub(crate) struct Body(Arc<Pools>);
+
+#[derive(Debug)]
+struct Pools {
+    cpu: Threads,
+    blocking: Threads,
+    /// Told when a body ends that nobody waits for any more, so that its slot is used again.
+    freed: Arc<Notify>,
+}
+
+impl Body {
+    pub(crate) fn new(cpu_threads: usize, blocking_threads: usize, freed: Arc<Notify>) -> Self {
+        Self(Arc::new(Pools {
+            cpu: Threads::new("lovage-cpu", cpu_threads),
+            blocking: Threads::new("lovage-blocking", blocking_threads),
+            freed,
+        }))
+    }
+}
+
+impl Service<Run> for Body {
+    type Response = Bytes;
+    type Error = TaskError;
+    type Future = BodyFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TaskError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, run: Run) -> BodyFuture {
+        let Run {
+            context,
+            args,
+            handler,
+            lane,
+            slot,
+            ..
+        } = run;
+        let handler = match handler {
+            Handler::Async(handler) => {
+                return BodyFuture::Async {
+                    running: handler(context, args),
+                    _slot: slot,
+                };
+            }
+            Handler::Sync(handler) => handler,
+        };
+        let (answer, answered) = oneshot::channel();
+        let freed = Arc::clone(&self.0.freed);
+        let job = move || {
+            // Given up while it waited for a thread: the verdict is out, so the body must not start.
+            if !answer.is_closed() {
+                let end = caught(|| handler(context, args)).and_then(|end| end);
+                drop(slot);
+                if answer.send(end).is_ok() {
+                    return;
+                }
+            }
+            freed.notify_one();
+        };
+        let threads = match lane {
+            Lane::Cpu => &self.0.cpu,
+            Lane::Blocking | Lane::Async => &self.0.blocking,
+        };
+        threads.run(Box::new(job));
+        BodyFuture::Sync(answered)
+    }
+}
+
+/// A body under way.
+pub(crate) enum BodyFuture {
+    /// On this task.
+    Async { running: Running, _slot: Slot },
+    /// On a thread; dropping this does not stop it.
+    Sync(oneshot::Receiver<Result<Bytes, TaskError>>),
+}
+
+impl Future for BodyFuture {
+    type Output = Result<Bytes, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Async { running, .. } => running.as_mut().poll(cx),
+            Self::Sync(answered) => {
+                let answer = ready!(Pin::new(answered).poll(cx));
+                Poll::Ready(answer.unwrap_or_else(|_| {
+                    Err(TaskError::panicked(
+                        "the thread of the body ended without an answer",
+                    ))
+                }))
+            }
+        }
+    }
+}

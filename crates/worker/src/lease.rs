@@ -1,0 +1,271 @@
+//! The thread that keeps this worker's leases: with its own runtime and its own connection, so that neither a body that
+//! blocks every thread of the user's runtime nor bulk traffic can lose them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use lovage_core::{
+    BrokerError, CancellationToken, Fence, Membership, Renewal, TaskId, TransportError, WorkerId,
+    ms, secs,
+};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::recovery;
+use crate::settler::Trouble;
+use crate::shutdown::RETIRE_MAX;
+use crate::stats::Counters;
+use crate::tenure::{Seat, Tenure};
+use crate::watchdog::{Heartbeat, LOOK_EVERY, Watchdog};
+
+/// Renewals a lease: two may be lost before it ends.
+const RENEWALS: u32 = 3;
+
+/// What the lease thread tells the pump. A notice that finds no room is dropped: each is told again at a later renewal.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A lease is good; perhaps again, perhaps for a new identity.
+    Good,
+    /// Somebody cancelled these.
+    Cancelled {
+        queue: usize,
+        worker: WorkerId,
+        ids: Vec<TaskId>,
+    },
+    /// What the broker says that we held at some instant after `asked`.
+    Holdings {
+        queue: usize,
+        worker: WorkerId,
+        held: Vec<(TaskId, Fence)>,
+        asked: Instant,
+    },
+}
+
+/// What the thread works with.
+pub(crate) struct Keeper<B> {
+    pub(crate) broker: B,
+    pub(crate) seats: Arc<[Arc<Seat>]>,
+    pub(crate) lease: Duration,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) heartbeat: Arc<Heartbeat>,
+    pub(crate) counters: Arc<Counters>,
+    /// Cancelled when the pump has ended.
+    pub(crate) ended: CancellationToken,
+    /// Cancelled when this thread has.
+    pub(crate) gone: CancellationToken,
+}
+
+impl<B: Membership> Keeper<B> {
+    /// Starts the thread; it ends by itself after `ended`.
+    pub(crate) fn start(mut self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        thread::Builder::new()
+            .name(String::from("lovage-lease"))
+            .spawn(move || {
+                let _gone = self.gone.clone().drop_guard();
+                runtime.block_on(self.run());
+                runtime.shutdown_background();
+            })?;
+        Ok(())
+    }
+
+    async fn run(&mut self) {
+        let ended = self.ended.clone();
+        let connected = tokio::select! {
+            broker = self.connect() => Some(broker),
+            () = ended.cancelled() => None,
+        };
+        let Some(broker) = connected else { return };
+        self.broker = broker;
+        let seats = join_all((0..self.seats.len()).map(|queue| self.keep(queue)));
+        let recovery = recovery::recover_forever(&self.broker, &self.seats, self.lease / RENEWALS);
+        tokio::select! {
+            () = ended.cancelled() => {}
+            _ = async { tokio::join!(seats, recovery, self.watch()) } => {}
+        }
+        let retired = timeout(
+            RETIRE_MAX,
+            join_all(self.seats.iter().map(|seat| self.retire(seat))),
+        );
+        if retired.await.is_err() {
+            tracing::warn!(
+                "the broker does not answer; this worker's identity ends with its lease"
+            );
+        }
+    }
+
+    async fn connect(&self) -> B {
+        let mut told = false;
+        loop {
+            match self.broker.separate().await {
+                Ok(broker) => return broker,
+                Err(error) if !told => {
+                    told = true;
+                    tracing::warn!(%error, "no connection for the lease; trying again");
+                }
+                Err(_) => {}
+            }
+            sleep(ms(500)).await;
+        }
+    }
+
+    /// One identity after another, each for as long as it is not lost.
+    async fn keep(&self, queue: usize) {
+        let seat = &self.seats[queue];
+        loop {
+            let tenure = self.register(seat).await;
+            seat.take_place(Arc::clone(&tenure));
+            self.tell(Notice::Good);
+            self.hold(queue, seat, &tenure).await;
+            tenure.lose();
+            self.counters.leases_lost.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                queue = %seat.queue, worker = %tenure.worker,
+                "this worker's identity is lost: its tasks were taken back; going on under a new one"
+            );
+        }
+    }
+
+    async fn register(&self, seat: &Seat) -> Arc<Tenure> {
+        let mut trouble = Trouble::default();
+        loop {
+            let (worker, asked) = (WorkerId::random(), Instant::now());
+            let registered = self.bounded(self.broker.register(worker, &seat.queue, self.lease));
+            match registered.await {
+                Ok(()) => {
+                    trouble.worked(&seat.queue);
+                    tracing::debug!(queue = %seat.queue, %worker, "registered");
+                    return Arc::new(Tenure::new(worker, self.good_until(asked)));
+                }
+                Err(error) => trouble.failed(&seat.queue, "register", &error),
+            }
+            trouble.wait().await;
+        }
+    }
+
+    /// Renews until the identity is lost.
+    async fn hold(&self, queue: usize, seat: &Seat, tenure: &Tenure) {
+        let (mut trouble, mut compared) = (Trouble::default(), Instant::now());
+        loop {
+            if trouble.is_none() {
+                let _ = timeout(self.lease / RENEWALS, seat.asked()).await;
+            } else {
+                trouble.wait().await;
+            }
+            let asked = Instant::now();
+            let renewed = self.bounded(self.broker.renew(tenure.worker, &seat.queue, self.lease));
+            match renewed.await {
+                Ok(Renewal::Held { cancelled }) => {
+                    trouble.worked(&seat.queue);
+                    tenure.extend(self.good_until(asked));
+                    self.tell(Notice::Good);
+                    if !cancelled.is_empty() {
+                        self.tell(Notice::Cancelled {
+                            queue,
+                            worker: tenure.worker,
+                            ids: cancelled,
+                        });
+                    }
+                }
+                Ok(Renewal::Lost) => return,
+                Err(error) => {
+                    trouble.failed(&seat.queue, "renew", &error);
+                    continue;
+                }
+            }
+            if seat.take_comparison() || self.lease <= compared.elapsed() {
+                compared = Instant::now();
+                self.compare(queue, seat, tenure.worker).await;
+            }
+        }
+    }
+
+    async fn compare(&self, queue: usize, seat: &Seat, worker: WorkerId) {
+        let asked = Instant::now();
+        match self
+            .bounded(self.broker.holdings(worker, &seat.queue))
+            .await
+        {
+            Ok(held) => self.tell(Notice::Holdings {
+                queue,
+                worker,
+                held,
+                asked,
+            }),
+            Err(error) => {
+                tracing::debug!(queue = %seat.queue, %error, "cannot compare what is held; trying again later");
+                seat.ask_comparison();
+            }
+        }
+    }
+
+    async fn retire(&self, seat: &Seat) {
+        let Some(tenure) = seat.tenure().filter(|tenure| !tenure.is_lost()) else {
+            return;
+        };
+        match self.broker.retire(tenure.worker, &seat.queue).await {
+            Ok(true) => tracing::debug!(queue = %seat.queue, "retired"),
+            Ok(false) => {
+                tracing::warn!(queue = %seat.queue, "tasks are left to the end of this worker's lease");
+            }
+            Err(error) => tracing::warn!(queue = %seat.queue, %error, "could not retire"),
+        }
+    }
+
+    /// Names tasks that block the runtime.
+    async fn watch(&self) {
+        let (mut watchdog, mut silent) = (Watchdog::default(), false);
+        loop {
+            sleep(LOOK_EVERY).await;
+            for task in watchdog.look(Instant::now()) {
+                tracing::warn!(
+                    task,
+                    "a body has blocked a thread of the async runtime for more than a second; \
+                     it should await, or be a plain fn on the lane `blocking` or `cpu`"
+                );
+            }
+            let now_silent = secs(2) <= self.heartbeat.silence();
+            if now_silent != silent {
+                silent = now_silent;
+                if silent {
+                    tracing::error!(
+                        "the async runtime does not run: every thread of it is blocked"
+                    );
+                } else {
+                    tracing::info!("the async runtime runs again");
+                }
+            }
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        // Never waits: a pump on a blocked runtime must not keep the lease from being renewed.
+        if let Err(error) = self.notices.try_send(notice) {
+            tracing::debug!(%error, "the pump is behind; it is told again at a later renewal");
+        }
+    }
+
+    /// Less a tenth: the broker's clock and ours may drift apart a little, and an answer takes its time.
+    fn good_until(&self, asked: Instant) -> Instant {
+        let margin = (self.lease / 10).min(secs(1));
+        asked + self.lease.saturating_sub(margin)
+    }
+
+    /// A verb of this thread may take a third of the lease; what is late counts as unknown.
+    async fn bounded<T>(
+        &self,
+        verb: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        let limit = self.lease / RENEWALS;
+        timeout(limit, verb).await.unwrap_or_else(|_| {
+            let error = TransportError::new(format!("no answer within {limit:?}"));
+            Err(BrokerError::Unknown(error))
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! The main loop: the one owner of a worker's state. What happens elsewhere reaches it as events over bounded channels.
+
+mod exchange;
+mod intake;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use lovage_core::{Ack, Broker, BrokerError, Failure, FailureKind, Settlement, TaskError, Verdict};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
+use tower::Service;
+
+use crate::executor::{End, Finished};
+use crate::fetcher::{BUFFER_MAX, Queue};
+use crate::held::{self, Place, Table};
+use crate::lanes::LaneState;
+use crate::lease::Notice;
+use crate::run::Run;
+use crate::settler::{Outgoing, Reply};
+use crate::shutdown::{Command, Stage, Step};
+use crate::stats::Counters;
+use crate::triage::{Planned, Tasks};
+
+/// The most ends of runs that are taken in between two exchanges.
+const ENDS_MAX: usize = 1_000;
+
+/// The most deliveries that a worker of this concurrency may hold without a verdict.
+pub(crate) const fn held_max(concurrency: usize) -> usize {
+    concurrency + BUFFER_MAX
+}
+
+/// What the pump hears.
+pub(crate) struct Inputs {
+    pub(crate) finished: mpsc::Receiver<Finished>,
+    pub(crate) notices: mpsc::Receiver<Notice>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) freed: Arc<Notify>,
+}
+
+/// A planned run that waits for a slot of its lane.
+pub(crate) struct Ready {
+    place: Place,
+    planned: Box<Planned>,
+    since: Instant,
+}
+
+/// The state, and what it works with.
+pub(crate) struct Pump<B, S> {
+    pub(crate) broker: B,
+    pub(crate) service: S,
+    pub(crate) tasks: Tasks,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) weighted: bool,
+    pub(crate) lanes: [LaneState<Ready>; 3],
+    pub(crate) concurrency: usize,
+    /// Held a slot; `None` adapts.
+    pub(crate) prefetch: Option<u16>,
+    pub(crate) table: Table,
+    pub(crate) stage: Stage,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) quiet: Arc<AtomicBool>,
+    pub(crate) answers: mpsc::Sender<Finished>,
+    pub(crate) exchanges: FuturesUnordered<BoxFuture<'static, Reply>>,
+    /// When to look whether something has waited too long for a slot.
+    pub(crate) hoard_check: Option<Instant>,
+}
+
+impl<B, S> Pump<B, S>
+where
+    B: Broker,
+    S: Service<Run, Response = Bytes, Error = TaskError, Future: Send> + Clone + Send + 'static,
+{
+    /// Works until a shutdown has ended.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) {
+        let mut ends = Vec::with_capacity(ENDS_MAX);
+        let mut owner_is_gone = false;
+        while self.stage != Stage::Ended {
+            self.dispatch();
+            self.exchange();
+            let wake = self.wake_at();
+            tokio::select! {
+                biased;
+                command = inputs.commands.recv(), if !owner_is_gone => {
+                    owner_is_gone = command.is_none();
+                    // A worker whose handle is dropped gives everything back.
+                    let step = self.stage.command(command.unwrap_or(Command::Now), Instant::now());
+                    self.step(step);
+                }
+                _ = inputs.finished.recv_many(&mut ends, ENDS_MAX) => self.take_ends(&mut ends),
+                Some(reply) = self.exchanges.next() => self.take_reply(reply),
+                Some(notice) = inputs.notices.recv() => self.take_notice(notice),
+                () = inputs.freed.notified() => {}
+                (queue, rung) = poll_fn(|cx| poll_bells(&mut self.queues, cx)) => {
+                    let queue = &mut self.queues[queue];
+                    queue.hungry = true;
+                    if let Err(error) = rung {
+                        queue.trouble.failed(&queue.name, "wait", &error);
+                    }
+                }
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+            let step = self.stage.advance(Instant::now(), self.table.is_empty());
+            self.step(step);
+            self.counters
+                .held
+                .store(self.table.len(), Ordering::Relaxed);
+        }
+        if !self.table.is_empty() {
+            tracing::warn!(
+                tasks = self.table.len(),
+                "not all tasks could be given back; they return when this worker's lease ends"
+            );
+        }
+    }
+
+    /// The next instant at which there is something to do although nothing happens.
+    fn wake_at(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let queues = self.queues.iter().flat_map(|queue| {
+            let due = queue.due.filter(|_| !self.stage.is_quiet());
+            [queue.trouble.paused_until(now), due]
+        });
+        queues
+            .chain([self.hoard_check, self.stage.deadline()])
+            .flatten()
+            .min()
+    }
+
+    fn take_ends(&mut self, ends: &mut Vec<Finished>) {
+        let now = std::time::Instant::now();
+        for Finished { place, end } in ends.drain(..) {
+            let Some(held) = self.table.get_mut(place) else {
+                continue;
+            };
+            if let (held::Stage::Running { began, .. }, End::Verdict(_)) = (&held.stage, &end) {
+                let took = now.saturating_duration_since(*began);
+                self.queues[held.queue].pace.ran(took);
+            }
+            let verdict = match end {
+                End::Verdict(verdict @ Verdict::Done { .. }) => verdict,
+                End::Verdict(verdict) if !held.interrupted => verdict,
+                // What an interrupted run answers is about the interruption. It may have run in part: an
+                // at-most-once task must not start again.
+                End::Verdict(_) | End::Aborted if held.ack == Ack::Early => abandoned(),
+                End::NotStarted | End::Verdict(_) | End::Aborted => Verdict::Release,
+            };
+            self.settle(place, verdict);
+        }
+    }
+
+    /// Notes a delivery's verdict, to be sent with the next exchange of its queue.
+    pub(crate) fn settle(&mut self, place: Place, verdict: Verdict) {
+        let Some(held) = self.table.settling(place) else {
+            return;
+        };
+        if held.tenure.is_lost() {
+            // Signed with the lost identity it would be answered as stale; the trip is spared.
+            tracing::debug!(id = %held.id, "the answer is too late: the task was taken back");
+            self.counters.stale.fetch_add(1, Ordering::Relaxed);
+            self.forget(place);
+            return;
+        }
+        let settlement = Settlement {
+            id: held.id,
+            fence: held.fence,
+            verdict,
+        };
+        let queue = held.queue;
+        self.queues[queue]
+            .ledger
+            .push(Outgoing { place, settlement });
+    }
+
+    /// Ends a delivery's stay.
+    pub(crate) fn forget(&mut self, place: Place) {
+        if let Some(held) = self.table.remove(place) {
+            self.queues[held.queue].held -= 1;
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        if self.stage.is_quiet() {
+            self.quiet.store(true, Ordering::Relaxed);
+        }
+        if step != Step::Stay {
+            self.release_waiting();
+        }
+        match step {
+            Step::Stay | Step::ReleaseWaiting => {}
+            Step::Interrupt => {
+                for (_, held) in self.table.iter_mut() {
+                    held.interrupt();
+                }
+            }
+            Step::Abort => {
+                for (_, held) in self.table.iter_mut() {
+                    if let held::Stage::Running { task, .. } = &held.stage {
+                        held.interrupted = true;
+                        task.abort();
+                    }
+                }
+            }
+        }
+    }
+
+    fn release_waiting(&mut self) {
+        for lane in 0..self.lanes.len() {
+            for ready in std::mem::take(&mut self.lanes[lane].waiting) {
+                self.settle(ready.place, Verdict::Release);
+            }
+        }
+    }
+}
+
+fn poll_bells(
+    queues: &mut [Queue],
+    cx: &mut Context<'_>,
+) -> Poll<(usize, Result<(), BrokerError>)> {
+    for (place, queue) in queues.iter_mut().enumerate() {
+        if let Poll::Ready(rung) = queue.bell.poll(cx) {
+            return Poll::Ready((place, rung));
+        }
+    }
+    Poll::Pending
+}
+
+fn abandoned() -> Verdict {
+    let text = "its worker ended the run; it may have run in part, and is not run again";
+    Verdict::Bury {
+        failure: Failure::new(FailureKind::Abandoned, text),
+        keep: None,
+    }
+}

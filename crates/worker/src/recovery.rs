@@ -1,0 +1,59 @@
+//! Takes back what lost workers held: on every worker, for all its queues, since nobody else is there to do it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lovage_core::Broker;
+use tokio::time::sleep;
+
+use crate::settler::Trouble;
+use crate::tenure::Seat;
+
+/// The most calls in one round: a worker that died with very many tasks does not hold up the lease thread.
+const CALLS_MAX: u32 = 100;
+
+/// Looks every `patience`, as two looks that far apart find the same lease ended before anything is taken.
+pub(crate) async fn recover_forever<B: Broker>(
+    broker: &B,
+    seats: &[Arc<Seat>],
+    patience: Duration,
+) {
+    join_all(
+        seats
+            .iter()
+            .map(|seat| recover_queue(broker, seat, patience)),
+    )
+    .await;
+}
+
+async fn recover_queue<B: Broker>(broker: &B, seat: &Seat, patience: Duration) {
+    let mut trouble = Trouble::default();
+    loop {
+        // Workers that started together do not look together.
+        sleep(patience.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+        let (mut released, mut buried) = (0, 0);
+        for _ in 0..CALLS_MAX {
+            match broker.recover(&seat.queue, patience).await {
+                Ok(recovered) => {
+                    trouble.worked(&seat.queue);
+                    released += recovered.released;
+                    buried += recovered.buried;
+                    if !recovered.more {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    trouble.failed(&seat.queue, "recover", &error);
+                    break;
+                }
+            }
+        }
+        if 0 < released + buried {
+            tracing::warn!(
+                queue = %seat.queue, released, buried,
+                "took back what lost workers held"
+            );
+        }
+    }
+}

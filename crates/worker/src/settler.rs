@@ -1,0 +1,156 @@
+//! Verdicts that wait for the broker: gathered a queue, sent together with the next claim, kept until they are answered.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, OptionFuture};
+use lovage_core::{
+    BATCH_MAX, Broker, BrokerError, Claim, Lane, QueueName, Settled, Settlement, ms, secs,
+};
+use tokio::time::Instant;
+
+use crate::held::Place;
+use crate::tenure::Tenure;
+
+/// The first pause after an error.
+const PAUSE_MIN: Duration = ms(50);
+/// The longest: a broker that answers again is used again within it.
+const PAUSE_MAX: Duration = secs(2);
+
+/// A settlement and the place of its delivery.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) place: Place,
+    pub(crate) settlement: Settlement,
+}
+
+/// The verdicts of one queue that are not on their way. Bounded by what a worker may hold.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Vec<Outgoing>);
+
+impl Ledger {
+    pub(crate) fn push(&mut self, outgoing: Outgoing) {
+        self.0.push(outgoing);
+    }
+
+    /// Takes the oldest, as many as one call may carry.
+    pub(crate) fn take(&mut self) -> Vec<Outgoing> {
+        if self.0.len() <= BATCH_MAX {
+            return std::mem::take(&mut self.0);
+        }
+        let later = self.0.split_off(BATCH_MAX);
+        std::mem::replace(&mut self.0, later)
+    }
+
+    /// Puts back what may not have arrived: to settle again is safe, what is settled already is answered as stale.
+    pub(crate) fn put_back(&mut self, mut outgoing: Vec<Outgoing>) {
+        outgoing.append(&mut self.0);
+        self.0 = outgoing;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes all, since the identity they would be signed with is dead.
+    pub(crate) fn drain(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+/// One round trip of a queue: what to settle, and how many to claim.
+pub(crate) struct Exchange {
+    pub(crate) queue: usize,
+    pub(crate) number: u64,
+    pub(crate) tenure: Arc<Tenure>,
+    pub(crate) settle: Vec<Outgoing>,
+    /// Whose free slots the claim is for.
+    pub(crate) lane: Lane,
+    pub(crate) claim: Option<NonZeroU16>,
+}
+
+/// What came of an exchange.
+pub(crate) struct Reply {
+    pub(crate) exchange: Exchange,
+    pub(crate) settled: Option<Result<Settled, BrokerError>>,
+    pub(crate) claimed: Option<Result<Claim, BrokerError>>,
+}
+
+impl Exchange {
+    /// Settles and claims at once: the settlement is written first, so the slots it frees count for the claim.
+    ///
+    /// Driven to its end whatever else happens: a claim that is dropped leaves tasks held that nobody has seen.
+    pub(crate) fn drive<B: Broker>(self, broker: B, queue: QueueName) -> BoxFuture<'static, Reply> {
+        Box::pin(async move {
+            let worker = self.tenure.worker;
+            let settlements: Vec<_> = self
+                .settle
+                .iter()
+                .map(|out| out.settlement.clone())
+                .collect();
+            let settle =
+                (!settlements.is_empty()).then(|| broker.settle(worker, &queue, settlements));
+            let claim = self.claim.map(|max| broker.claim(worker, &queue, max));
+            let (settled, claimed) =
+                tokio::join!(OptionFuture::from(settle), OptionFuture::from(claim));
+            Reply {
+                exchange: self,
+                settled,
+                claimed,
+            }
+        })
+    }
+}
+
+/// Whether the broker answers, for one queue: says so once a change, and how long to leave it alone.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Trouble {
+    pub(crate) fn failed(&mut self, queue: &QueueName, verb: &'static str, error: &BrokerError) {
+        if self.failures == 0 {
+            if matches!(error, BrokerError::Misconfigured(_)) {
+                tracing::error!(%queue, verb, %error, "the broker refuses; trying again until it is mended");
+            } else {
+                tracing::warn!(%queue, verb, %error, "the broker does not work; trying again");
+            }
+        }
+        self.pause();
+    }
+
+    /// Leaves the broker alone for a while, a longer one each time.
+    pub(crate) fn pause(&mut self) {
+        let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        let pause = PAUSE_MIN.saturating_mul(factor).min(PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        // A whole fleet loses its broker at once and must not come back at once.
+        self.until = Some(Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0));
+    }
+
+    pub(crate) fn worked(&mut self, queue: &QueueName) {
+        if 0 < self.failures {
+            tracing::info!(%queue, failures = self.failures, "the broker works again");
+            *self = Self::default();
+        }
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// Waits until the broker may be tried again.
+    pub(crate) async fn wait(&self) {
+        if let Some(until) = self.until {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// Until when to leave it alone, if it still is to be.
+    pub(crate) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| now < *until)
+    }
+}

@@ -1,0 +1,95 @@
+//! What a worker has done so far, and whether it is fit for work.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use lovage_core::{Outcome, QueueName, Verdict};
+use serde::Serialize;
+
+/// What a worker has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Deliveries claimed.
+    pub claimed: u64,
+    /// Runs that succeeded.
+    pub done: u64,
+    /// Runs that failed and shall run again.
+    pub retried: u64,
+    /// Tasks buried as dead letters.
+    pub buried: u64,
+    /// Tasks that had expired before they could start.
+    pub expired: u64,
+    /// Tasks of unknown name put off for a worker that knows them.
+    pub parked: u64,
+    /// Deliveries given back.
+    pub released: u64,
+    /// Answers that came too late: the delivery belonged to this worker no more.
+    pub stale: u64,
+    /// Identities lost to recovery.
+    pub leases_lost: u64,
+    /// Deliveries held now, running and waiting.
+    pub held: usize,
+}
+
+/// A reason why a worker is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NotReady {
+    /// It is draining or has ended.
+    #[error("the worker is shutting down")]
+    ShuttingDown,
+    /// A queue has not answered a registration or renewal in time.
+    #[error("no good lease on queue {queue}")]
+    NoLease {
+        /// The queue.
+        queue: QueueName,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) claimed: AtomicU64,
+    done: AtomicU64,
+    retried: AtomicU64,
+    buried: AtomicU64,
+    expired: AtomicU64,
+    parked: AtomicU64,
+    released: AtomicU64,
+    pub(crate) stale: AtomicU64,
+    pub(crate) leases_lost: AtomicU64,
+    pub(crate) held: AtomicUsize,
+}
+
+impl Counters {
+    pub(crate) fn settled(&self, verdict: &Verdict) {
+        let counter = match verdict {
+            Verdict::Done {
+                outcome: Outcome::Expired,
+                ..
+            } => &self.expired,
+            Verdict::Done { .. } => &self.done,
+            Verdict::RetryIn(_) => &self.retried,
+            Verdict::Bury { .. } => &self.buried,
+            Verdict::Park(_) => &self.parked,
+            _ => &self.released,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            claimed: read(&self.claimed),
+            done: read(&self.done),
+            retried: read(&self.retried),
+            buried: read(&self.buried),
+            expired: read(&self.expired),
+            parked: read(&self.parked),
+            released: read(&self.released),
+            stale: read(&self.stale),
+            leases_lost: read(&self.leases_lost),
+            held: self.held.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Threads for bodies that compute or block: started when needed, bounded, ended when idle.
+//!
+//! Not the runtime's own blocking threads: dropping a runtime waits for those, and a body that does not end would keep
+//! a process from ending.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use lovage_core::secs;
+
+/// An idle thread costs a stack; starting one costs some ten microseconds.
+const IDLE_MAX: Duration = secs(10);
+
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Up to `threads_max` threads and the jobs that wait for one. The lane's slots bound the jobs: one a thread.
+#[derive(Clone)]
+pub(crate) struct Threads(Arc<Shared>);
+
+struct Shared {
+    name: &'static str,
+    threads_max: usize,
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Threads {
+    pub(crate) fn new(name: &'static str, threads_max: usize) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            threads_max,
+            state: Mutex::default(),
+            came: Condvar::new(),
+        }))
+    }
+
+    /// Runs `job` on an idle thread or a new one. Where the system gives none, it waits for one that is busy; where
+    /// there is none at all, it is dropped.
+    pub(crate) fn run(&self, job: Job) {
+        let mut state = self.0.state();
+        state.jobs.push_back(job);
+        if state.jobs.len() <= state.idle || self.0.threads_max <= state.threads {
+            self.0.came.notify_one();
+            return;
+        }
+        let shared = Arc::clone(&self.0);
+        let thread = thread::Builder::new().name(self.0.name.to_owned());
+        match thread.spawn(move || shared.work()) {
+            Ok(_) => state.threads += 1,
+            Err(error) => {
+                tracing::warn!(%error, threads = state.threads, "the system gives no further thread");
+                if state.threads == 0 {
+                    state.jobs.clear();
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+                state = self.state();
+                continue;
+            }
+            state.idle += 1;
+            let (woken, waited) = self
+                .came
+                .wait_timeout(state, IDLE_MAX)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if waited.timed_out() && state.jobs.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Threads({}, {})", self.0.name, self.0.threads_max)
+    }
+}

@@ -1,0 +1,421 @@
+//! Puts a worker's parts together, starts them, and ends them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use lovage_core::{
+    CancellationToken, Membership, QueueName, Registry, RegistryError, States, TaskError, secs,
+};
+use tokio::sync::{Notify, mpsc};
+use tower::layer::util::{Identity, Stack};
+use tower::{Layer, Service};
+
+use crate::fetcher::Queue;
+use crate::held::Table;
+use crate::lanes::{Body, LaneState, NARROWEST_FIRST, index};
+use crate::layers::Runner;
+use crate::lease::Keeper;
+use crate::pump::{Inputs, Pump, held_max};
+use crate::run::Run;
+use crate::settings::{Queues, QueuesError, Settings, SettingsError};
+use crate::shutdown::{Command, Stage};
+use crate::stats::{Counters, NotReady, Stats};
+use crate::tenure::Seat;
+use crate::triage::Tasks;
+use crate::watchdog::Heartbeat;
+
+/// A runtime that runs nothing for longer than this is not alive.
+const SILENCE_MAX: Duration = secs(10);
+/// Notices that wait for the pump; those that find no room are told again.
+const NOTICES_MAX: usize = 256;
+
+/// A worker, before it is started.
+#[derive(Debug)]
+pub struct Worker;
+
+impl Worker {
+    /// Starts to set up a worker that runs the tasks of `registry` for `broker`.
+    pub fn builder<B: Membership>(broker: B, registry: Registry) -> WorkerBuilder<B, Identity> {
+        WorkerBuilder {
+            broker,
+            registry,
+            states: States::new(),
+            settings: Settings::default(),
+            layer: Identity::new(),
+        }
+    }
+}
+
+/// What a worker is set up with.
+#[derive(Debug)]
+pub struct WorkerBuilder<B, L> {
+    broker: B,
+    registry: Registry,
+    states: States,
+    settings: Settings,
+    layer: L,
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A task needs a state that the worker has not.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The queues make no sense.
+    #[error(transparent)]
+    Queues(#[from] QueuesError),
+    /// A setting is out of its limits.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The system gives no thread for the lease.
+    #[error("cannot start the thread that keeps the lease: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl<B, L> WorkerBuilder<B, L> {
+    /// Gives the tasks these states, instead of those given before.
+    pub fn states(mut self, states: States) -> Self {
+        self.states = states;
+        self
+    }
+
+    /// Gives the tasks one more state.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states = self.states.with(value);
+        self
+    }
+
+    /// Sets everything at once.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Claims from these queues; unless set, from each that a task of the registry is sent to.
+    pub fn queues(mut self, queues: impl Into<Queues>) -> Self {
+        self.settings.queues = Some(queues.into());
+        self
+    }
+
+    /// Runs up to `slots` async bodies, and as many blocking ones, at once.
+    pub fn concurrency(mut self, slots: usize) -> Self {
+        self.settings.concurrency = slots;
+        self
+    }
+
+    /// Runs up to `threads` cpu bodies at once.
+    pub fn cpu_threads(mut self, threads: usize) -> Self {
+        self.settings.cpu_threads = threads;
+        self
+    }
+
+    /// Lets others take this worker's tasks after it has been silent for `lease`.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// Lets runs go on for `grace` after a shutdown has begun.
+    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.settings.shutdown_grace = grace;
+        self
+    }
+
+    /// Names the worker for operators.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
+    /// Buries a task of unknown name when it has been put off for `grace`.
+    pub fn unknown_task_grace(mut self, grace: Duration) -> Self {
+        self.settings.unknown_task_grace = grace;
+        self
+    }
+
+    /// Holds `tasks` a slot, the running one included, instead of adapting to run times: 1 shares fairly.
+    pub fn prefetch(mut self, tasks: u16) -> Self {
+        self.settings.prefetch = Some(tasks);
+        self
+    }
+
+    /// Wraps every run in `layer`, outside Lovage's own; of two layers the first is the outer one.
+    pub fn layer<M>(self, layer: M) -> WorkerBuilder<B, Stack<M, L>> {
+        WorkerBuilder {
+            broker: self.broker,
+            registry: self.registry,
+            states: self.states,
+            settings: self.settings,
+            layer: Stack::new(layer, self.layer),
+        }
+    }
+}
+
+impl<B, L> WorkerBuilder<B, L>
+where
+    B: Membership,
+    L: Layer<Runner>,
+    L::Service:
+        Service<Run, Response = Bytes, Error = TaskError, Future: Send> + Clone + Send + 'static,
+{
+    /// Checks the settings and starts the worker on this runtime. It does not wait for the broker: a worker that is
+    /// started first works when the broker is there, and [`RunningWorker::ready`] says whether it is.
+    #[expect(
+        clippy::unused_async,
+        reason = "starting may come to wait; callers already do"
+    )]
+    pub async fn start(self) -> Result<RunningWorker, StartError> {
+        let Self {
+            broker,
+            registry,
+            states,
+            settings,
+            layer,
+        } = self;
+        settings.check()?;
+        registry.check_states(&states)?;
+        let tasks = Tasks::new(&registry, states, settings.unknown_task_grace);
+        let queues = queues(&settings, &tasks);
+        queues.check()?;
+        tell_tasks(&tasks, &queues, &settings);
+
+        let names = queues.names();
+        let seats: Arc<[Arc<Seat>]> = names.into_iter().map(|n| Arc::new(Seat::new(n))).collect();
+        let shared = Arc::new(Shared::new(Arc::clone(&seats)));
+        let (answers, finished) = mpsc::channel(held_max(settings.concurrency));
+        let (notify, notices) = mpsc::channel(NOTICES_MAX);
+        // Room for each of the two commands; a third one would say nothing new.
+        let (commander, commands) = mpsc::channel(2);
+        let freed = Arc::new(Notify::new());
+        let keeper = Keeper {
+            broker: broker.clone(),
+            seats,
+            lease: settings.lease,
+            notices: notify,
+            heartbeat: Arc::clone(&shared.heartbeat),
+            counters: Arc::clone(&shared.counters),
+            ended: shared.ended.clone(),
+            gone: shared.gone.clone(),
+        };
+        keeper.start().map_err(StartError::Thread)?;
+
+        let body = Body::new(
+            settings.cpu_threads,
+            settings.concurrency,
+            Arc::clone(&freed),
+        );
+        let pump = Pump {
+            broker,
+            service: layer.layer(Runner::new(body)),
+            weighted: matches!(queues, Queues::Weighted(_)),
+            queues: pump_queues(&queues, &shared.seats, &tasks),
+            tasks,
+            lanes: lanes(&settings),
+            concurrency: settings.concurrency,
+            prefetch: settings.prefetch,
+            table: Table::default(),
+            stage: Stage::Working,
+            counters: Arc::clone(&shared.counters),
+            quiet: Arc::clone(&shared.quiet),
+            answers,
+            exchanges: FuturesUnordered::new(),
+            hoard_check: None,
+        };
+        let inputs = Inputs {
+            finished,
+            notices,
+            commands,
+            freed,
+        };
+        spawn(pump.run(inputs), Arc::clone(&shared));
+        Ok(RunningWorker {
+            commander,
+            grace: settings.shutdown_grace,
+            shared,
+        })
+    }
+}
+
+/// Runs the pump and the heartbeat; the lease thread hears when the pump has ended, also where its runtime is dropped.
+fn spawn(pump: impl Future<Output = ()> + Send + 'static, shared: Arc<Shared>) {
+    let ended = shared.ended.clone().drop_guard();
+    tokio::spawn(async move {
+        pump.await;
+        drop(ended);
+    });
+    tokio::spawn(async move {
+        tokio::select! {
+            () = shared.heartbeat.beat() => {}
+            () = shared.ended.cancelled() => {}
+        }
+    });
+}
+
+fn queues(settings: &Settings, tasks: &Tasks) -> Queues {
+    settings.queues.clone().unwrap_or_else(|| {
+        let mut names: Vec<QueueName> = tasks.defs().into_iter().map(|(_, queue)| queue).collect();
+        names.sort();
+        names.dedup();
+        Queues::even(names)
+    })
+}
+
+fn pump_queues(queues: &Queues, seats: &[Arc<Seat>], tasks: &Tasks) -> Vec<Queue> {
+    let defs = tasks.defs();
+    let queues = queues.weights().into_iter().zip(seats);
+    queues
+        .map(|((name, weight), seat)| {
+            let of_queue = defs.iter().filter(|(_, queue)| *queue == name);
+            let narrowest = of_queue.map(|(def, _)| index(def.lane)).min();
+            let lane = NARROWEST_FIRST[narrowest.unwrap_or(NARROWEST_FIRST.len() - 1)];
+            Queue::new(name, weight, Arc::clone(seat), lane)
+        })
+        .collect()
+}
+
+fn lanes<T>(settings: &Settings) -> [LaneState<T>; 3] {
+    NARROWEST_FIRST.map(|lane| {
+        LaneState::new(match lane {
+            lovage_core::Lane::Cpu => settings.cpu_threads,
+            lovage_core::Lane::Blocking | lovage_core::Lane::Async => settings.concurrency,
+        })
+    })
+}
+
+fn tell_tasks(tasks: &Tasks, queues: &Queues, settings: &Settings) {
+    tracing::info!(
+        name = settings.name, %queues, concurrency = settings.concurrency,
+        cpu_threads = settings.cpu_threads, lease = ?settings.lease, "the worker starts"
+    );
+    for (def, queue) in tasks.defs() {
+        if queues.names().contains(&queue) {
+            tracing::info!(task = def.name, %queue, lane = ?def.lane, "can run");
+        } else {
+            tracing::info!(
+                task = def.name, %queue, lane = ?def.lane,
+                "can run, but is sent to a queue that this worker does not claim from"
+            );
+        }
+    }
+}
+
+/// What a running worker's parts and its handle look at.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    seats: Arc<[Arc<Seat>]>,
+    heartbeat: Arc<Heartbeat>,
+    counters: Arc<Counters>,
+    quiet: Arc<AtomicBool>,
+    /// Cancelled when the pump has ended.
+    ended: CancellationToken,
+    /// Cancelled when the lease thread has ended as well.
+    gone: CancellationToken,
+}
+
+impl Shared {
+    fn new(seats: Arc<[Arc<Seat>]>) -> Self {
+        Self {
+            seats,
+            heartbeat: Arc::new(Heartbeat::new()),
+            counters: Arc::default(),
+            quiet: Arc::default(),
+            ended: CancellationToken::new(),
+            gone: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn live(&self) -> bool {
+        self.ended.is_cancelled() || self.heartbeat.silence() < SILENCE_MAX
+    }
+
+    pub(crate) fn ready(&self) -> Result<(), Vec<NotReady>> {
+        let mut reasons = Vec::new();
+        if self.quiet.load(Ordering::Relaxed) || self.ended.is_cancelled() {
+            reasons.push(NotReady::ShuttingDown);
+        }
+        let lapsed = self.seats.iter().filter(|seat| !seat.is_good());
+        reasons.extend(lapsed.map(|seat| NotReady::NoLease {
+            queue: seat.queue.clone(),
+        }));
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
+    }
+}
+
+/// A worker at work. Dropping it gives everything back at once, in the background.
+#[derive(Debug)]
+pub struct RunningWorker {
+    commander: mpsc::Sender<Command>,
+    grace: Duration,
+    shared: Arc<Shared>,
+}
+
+impl RunningWorker {
+    /// Ends the worker: claims no more, lets runs end for the grace, gives back the rest without counting an attempt.
+    ///
+    /// Takes at most the grace and a few seconds, whether the broker answers or not. A body on a thread that ignores
+    /// its token may go on until the process ends, while its task is given to another worker.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the shutdown goes on.
+    pub async fn shutdown(&self) {
+        self.command(Command::Drain(self.grace)).await;
+    }
+
+    /// Ends the worker at once: cancels the runs and gives everything back, within two seconds.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the shutdown goes on.
+    pub async fn shutdown_now(&self) {
+        self.command(Command::Now).await;
+    }
+
+    async fn command(&self, command: Command) {
+        // No room means that the same was asked before.
+        let _ = self.commander.try_send(command);
+        self.ended().await;
+    }
+
+    /// Waits until the worker has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ended(&self) {
+        self.shared.gone.cancelled().await;
+    }
+
+    /// Whether the worker can take tasks: it is not shutting down, and its leases are good on all queues.
+    ///
+    /// # Errors
+    /// All the reasons why not.
+    pub fn ready(&self) -> Result<(), Vec<NotReady>> {
+        self.shared.ready()
+    }
+
+    /// Whether the async runtime runs: `false` if every thread of it has been blocked for ten seconds.
+    pub fn live(&self) -> bool {
+        self.shared.live()
+    }
+
+    /// What the worker has done so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.snapshot()
+    }
+
+    pub(crate) fn commander(&self) -> mpsc::WeakSender<Command> {
+        self.commander.downgrade()
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+}
