@@ -34,14 +34,25 @@ impl AnyBroker {
     /// # Errors
     /// [`ConnectError::Address`] for any other address; it names the schemes.
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
-        Self::connect_in(address, None).await
+        Self::connect_with(address, None, None).await
     }
 
-    /// Connects as [`Self::connect`] does, to the queues under `namespace`: the same broker can serve several
-    /// systems that do not see each other.
-    pub async fn connect_in(address: &str, namespace: Option<&str>) -> Result<Self, ConnectError> {
+    /// Connects as [`Self::connect`] does, to the queues under `namespace`: one broker can serve several systems that
+    /// do not see each other.
+    pub async fn connect_in(address: &str, namespace: &str) -> Result<Self, ConnectError> {
+        Self::connect_with(address, Some(namespace), None).await
+    }
+
+    /// With a limit to how long an answer may take before the connection counts as broken.
+    pub(crate) async fn connect_with(
+        address: &str,
+        namespace: Option<&str>,
+        patience: Option<Duration>,
+    ) -> Result<Self, ConnectError> {
         match address.split_once(':').map(|(scheme, _)| scheme) {
-            Some("redis" | "rediss" | "unix" | "redis+unix") => redis(address, namespace).await,
+            Some("redis" | "rediss" | "unix" | "redis+unix") => {
+                redis(address, namespace, patience).await
+            }
             Some("memory") => memory(address, namespace),
             Some(scheme) => Err(refused(address, &format!("scheme {scheme:?} is not known"))),
             None => Err(refused(address, "it has no scheme")),
@@ -63,20 +74,33 @@ fn refused(address: &str, reason: &str) -> ConnectError {
 }
 
 #[cfg(feature = "redis")]
-async fn redis(address: &str, namespace: Option<&str>) -> Result<AnyBroker, ConnectError> {
-    use lovage_broker_redis::{RedisBroker, RedisConfig};
+async fn redis(
+    address: &str,
+    namespace: Option<&str>,
+    patience: Option<Duration>,
+) -> Result<AnyBroker, ConnectError> {
+    use lovage_broker_redis::{ConnectError as RedisError, RedisBroker, RedisConfig};
+    use lovage_core::TransportError;
 
-    let mut config =
-        RedisConfig::new(address).map_err(|error| refused(address, &error.to_string()))?;
+    let mut config = RedisConfig::new(address);
     if let Some(namespace) = namespace {
         config = config.namespace(namespace);
     }
-    Ok(AnyBroker::Redis(RedisBroker::connect(&config).await?))
+    if let Some(patience) = patience {
+        config = config.response_timeout(patience);
+    }
+    match RedisBroker::connect(&config).await {
+        Ok(broker) => Ok(broker.into()),
+        Err(RedisError::Url { reason }) => Err(refused(address, &reason)),
+        Err(RedisError::Unreachable(source)) => Err(ConnectError::Unreachable(source)),
+        Err(RedisError::Misconfigured(source)) => Err(ConnectError::Misconfigured(source)),
+        Err(other) => Err(ConnectError::Misconfigured(TransportError::new(other))),
+    }
 }
 
 #[cfg(not(feature = "redis"))]
 #[expect(clippy::unused_async, reason = "as the one with Redis")]
-async fn redis(_: &str, _: Option<&str>) -> Result<AnyBroker, ConnectError> {
+async fn redis(_: &str, _: Option<&str>, _: Option<Duration>) -> Result<AnyBroker, ConnectError> {
     Err(ConnectError::Feature {
         scheme: "redis://",
         feature: "redis",

@@ -340,7 +340,11 @@ impl ClientBuilder<String> {
 
     /// Connects.
     pub async fn connect(self) -> Result<Client, ConnectError> {
-        let broker = AnyBroker::connect_in(&self.source, self.namespace.as_deref()).await?;
+        // A call that ends at the deadline is dropped and tells the broker nothing. So that a connection which has died
+        // without a word is noticed and replaced, and the call made again, the broker gives up sooner.
+        let patience = self.deadline / 2;
+        let namespace = self.namespace.as_deref();
+        let broker = AnyBroker::connect_with(&self.source, namespace, Some(patience)).await?;
         Ok(self.build_on(broker))
     }
 }

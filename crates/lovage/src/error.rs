@@ -29,9 +29,12 @@ pub enum ConnectError {
         /// The feature to switch on.
         feature: &'static str,
     },
-    /// The broker could not be reached, or refused the connection.
+    /// Nobody answers there, or not yet.
     #[error("cannot connect: {0}")]
-    Broker(#[from] BrokerError),
+    Unreachable(#[source] TransportError),
+    /// Somebody must act: password, permission, certificate, namespace, a server that is too old.
+    #[error("cannot connect until somebody acts: {0}")]
+    Misconfigured(#[source] TransportError),
 }
 
 /// Why a task was not certainly accepted.

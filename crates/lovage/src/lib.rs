@@ -17,6 +17,7 @@ mod retry;
 mod send;
 #[cfg(feature = "memory")]
 pub mod testing;
+pub mod worker;
 
 pub use any_broker::AnyBroker;
 pub use client::{Client, ClientBuilder, DEADLINE_DEFAULT};

@@ -17,6 +17,7 @@ use lovage_core::{
 };
 
 use crate::client::Client;
+use crate::worker::with_client;
 
 /// The clock may be moved by years; nobody else shall take its tasks.
 const LEASE: Duration = hours(1000 * 365 * 24);
@@ -187,6 +188,7 @@ impl Inline {
     async fn run(&self, client: &Client, queue: &QueueName, delivery: Delivery, now: Millis) {
         let (id, fence) = (delivery.id, delivery.fence);
         let mut bodies = lock(&self.bodies).clone();
+        // At each run, so that the client does not hold itself.
         bodies.states = with_client(bodies.states, client);
         let settlement = Settlement {
             id,
@@ -271,15 +273,6 @@ fn panic_message(payload: Option<&(dyn Any + Send)>) -> &str {
 fn bury(kind: FailureKind, reason: &str, keep: Option<Duration>) -> Verdict {
     let failure = Failure::new(kind, reason);
     Verdict::Bury { failure, keep }
-}
-
-/// `states` with `client` for bodies that send; put in at each run, so that the client does not hold itself.
-fn with_client(states: States, client: &Client) -> States {
-    if states.has(&StateNeed::of::<Client>()) {
-        states
-    } else {
-        states.with(client.clone())
-    }
 }
 
 fn count(runs: usize) -> usize {

@@ -1,0 +1,88 @@
+//! A worker as a program of its own.
+
+use anyhow::Context;
+use clap::Parser;
+use lovage_core::{Registry, States};
+use lovage_worker::cli::{self, Args};
+
+use super::with_client;
+use crate::any_broker::AnyBroker;
+use crate::client::Client;
+
+/// Runs a worker for all tasks linked into this program, by its command line, until a signal ends it.
+///
+/// This is all of a worker's `main`; a crate of tasks that nothing else names is linked by `use my_tasks as _;`:
+///
+/// ```no_run
+/// # mod my_tasks { #[lovage::task] pub async fn tick() {} }
+/// use my_tasks as _;
+///
+/// #[tokio::main]
+/// async fn main() -> anyhow::Result<()> {
+///     lovage::worker::run_cli().await
+/// }
+/// ```
+///
+/// `--help` lists the flags: where the broker is, which queues, how much at once. Each is an environment variable as
+/// well, and may stand in a TOML file.
+///
+/// # Errors
+/// A configuration that makes no sense, no task, a task without its state, a broker that cannot be reached at start.
+pub async fn run_cli() -> anyhow::Result<()> {
+    Cli::new().run().await
+}
+
+/// [`run_cli`] for tasks that take states.
+///
+/// ```no_run
+/// use lovage::prelude::*;
+///
+/// struct Mailer;
+///
+/// #[task]
+/// async fn welcome(name: String, mailer: State<Mailer>) {}
+///
+/// #[tokio::main]
+/// async fn main() -> anyhow::Result<()> {
+///     lovage::worker::Cli::new().state(Mailer).run().await
+/// }
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "nothing runs until run() is awaited"]
+pub struct Cli {
+    registry: Option<Registry>,
+    states: States,
+}
+
+impl Cli {
+    /// A worker for all tasks linked into this program.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the tasks a state. Whoever takes `State<Client>` is given a client of the worker's broker without it.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states = self.states.with(value);
+        self
+    }
+
+    /// Runs these tasks instead of those linked into this program.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Reads the command line and runs the worker until a signal ends it; see [`run_cli`].
+    pub async fn run(self) -> anyhow::Result<()> {
+        let args = Args::parse().resolve()?;
+        let registry = match self.registry {
+            Some(registry) => registry,
+            None => Registry::linked().build()?,
+        };
+        let broker = AnyBroker::connect_in(args.broker_url(), args.namespace())
+            .await
+            .context("the worker cannot start")?;
+        let states = with_client(self.states, &Client::with_broker(broker.clone()));
+        cli::run(args, broker, registry, states).await
+    }
+}
