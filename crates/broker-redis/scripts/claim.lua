@@ -15,6 +15,10 @@ local settings = redis.call('HMGET', meta, ARGV[2], 'used', 'fence')
 local lease, used, fence = tonumber(settings[1]), settings[2] or '', tonumber(settings[3]) or 0
 if not lease or lease <= now then return 'no_lease' end
 local held = redis.call('HLEN', active)
+if has(used, 'g') or has(used, 'f') then
+  local refusal = wrong_type({ghosts, 'hash', facts, 'hash'})
+  if refusal then return refusal end
+end
 
 local next_due
 if has(used, 's') then

@@ -1,0 +1,10 @@
+//! What only the Redis broker can meet: keys, scripts and connections that are not as they should be.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as the tests themselves do"
+)]
+
+mod common;
+mod connections;
+mod scripts;

@@ -1,0 +1,104 @@
+//! Random sequences of calls get the same answers from Redis as from the memory broker, and leave every task in
+//! exactly one place of Redis after each call.
+
+#[path = "model/audit.rs"]
+mod audit;
+
+use std::sync::atomic::Ordering;
+
+use lovage_broker_memory::MemoryBroker;
+use lovage_broker_redis::{RedisBroker, RedisConfig};
+use lovage_conformance::model::{Command, Ledger, Plan, Session, cases};
+use lovage_core::{Clock, ManualClock, QueueName};
+use lovage_test_redis::RedisServer;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest_state_machine::ReferenceStateMachine;
+use redis::aio::MultiplexedConnection;
+
+use crate::audit::Audit;
+
+struct Worlds {
+    clock: ManualClock,
+    model: Session<MemoryBroker>,
+    system: Session<RedisBroker>,
+    ledger: Ledger,
+    connection: MultiplexedConnection,
+}
+
+impl Worlds {
+    /// Two empty queues that go by one clock. The server is emptied, so that an audit finds this sequence's keys alone.
+    async fn start(server: &RedisServer, mut connection: MultiplexedConnection) -> Self {
+        let _: () = redis::cmd("FLUSHDB")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let clock = ManualClock::default();
+        let config = RedisConfig::new(server.url()).clock(Clock::Manual(clock.clone()));
+        let redis = RedisBroker::connect(&config).await.unwrap();
+        let memory = MemoryBroker::with_clock(Clock::Manual(clock.clone()));
+        let queue = QueueName::parse("model").unwrap();
+        Self {
+            clock,
+            model: Session::start(memory, queue.clone()).await,
+            system: Session::start(redis, queue).await,
+            ledger: Ledger::default(),
+            connection,
+        }
+    }
+
+    async fn step(&mut self, step: &Command) -> Result<(), TestCaseError> {
+        if let Command::Advance(span) = step {
+            self.clock.advance(*span);
+        }
+        let expected = self.model.play(step).await;
+        let answer = self.system.play(step).await;
+        if answer != expected {
+            let message = format!("{step:?}\n  the model: {expected:?}\n  Redis:     {answer:?}");
+            return Err(TestCaseError::fail(message));
+        }
+        let look = self.model.look().await;
+        self.ledger.note(step, &answer, self.clock.now(), &look);
+        let audit = Audit::read(&mut self.connection).await;
+        if let Err(reason) = audit.compare(&look) {
+            return Err(TestCaseError::fail(format!("after {step:?}: {reason}")));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn redis_answers_as_the_model_does_and_keeps_each_task_in_one_place() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = runtime.block_on(RedisServer::start());
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = runtime
+        .block_on(client.get_multiplexed_async_connection())
+        .unwrap();
+    let mut runner = TestRunner::new(Config::with_cases(cases()));
+    let sequences = Plan::sequential_strategy(1..80);
+    let result = runner.run(&sequences, |(_, commands, seen)| {
+        runtime.block_on(async {
+            let mut worlds = Worlds::start(&server, connection.clone()).await;
+            for command in commands {
+                if let Some(seen) = &seen {
+                    seen.fetch_add(1, Ordering::SeqCst);
+                }
+                for step in command.steps() {
+                    worlds.step(&step).await?;
+                }
+            }
+            let (expected, look) = (worlds.model.look().await, worlds.system.look().await);
+            if !look.agrees_with(&expected) {
+                let message = format!("the model:\n{expected:?}\nRedis:\n{look:?}");
+                return Err(TestCaseError::fail(message));
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}

@@ -1,0 +1,261 @@
+//! Reads every key of a namespace, and holds what is there to what each key is for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use lovage_conformance::model::Look;
+use lovage_core::{Place, TaskId};
+use redis::aio::MultiplexedConnection;
+
+type Id = Vec<u8>;
+
+/// All keys of one queue, as `docs/protocol.md` names them.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    tasks: HashMap<Id, Vec<u8>>,
+    ready: BTreeMap<u8, Vec<Id>>,
+    scheduled: HashMap<Id, f64>,
+    dead: HashMap<Id, f64>,
+    active: BTreeMap<String, HashMap<Id, String>>,
+    identities: BTreeSet<String>,
+    suspects: BTreeSet<String>,
+    leases: BTreeSet<String>,
+    reasons: BTreeSet<Id>,
+    facts: BTreeSet<Id>,
+    cancels: BTreeSet<Id>,
+    waiting: BTreeSet<Id>,
+    ghosts: HashMap<Id, u64>,
+    others: Vec<String>,
+}
+
+impl Audit {
+    /// Reads them all. Nobody else may be writing.
+    pub(crate) async fn read(connection: &mut MultiplexedConnection) -> Self {
+        let keys = all_keys(connection).await;
+        let mut commands = redis::pipe();
+        for key in &keys {
+            let (command, arguments): (_, &[&str]) = match kind(key) {
+                "tasks" | "active" | "suspects" | "reasons" | "facts" | "waiting" | "ghosts"
+                | "meta" => ("HGETALL", &[]),
+                "ready" => ("LRANGE", &["0", "-1"]),
+                "scheduled" | "dead" | "identities" | "bell" => {
+                    ("ZRANGE", &["0", "-1", "WITHSCORES"])
+                }
+                "cancels" => ("SMEMBERS", &[]),
+                _ => ("TYPE", &[]),
+            };
+            commands.cmd(command).arg(key).arg(arguments);
+        }
+        let mut audit = Self::default();
+        if keys.is_empty() {
+            return audit;
+        }
+        let values: Vec<redis::Value> = commands.query_async(connection).await.unwrap();
+        for (key, value) in keys.iter().zip(values) {
+            audit.take(key, value);
+        }
+        audit
+    }
+
+    fn take(&mut self, key: &str, value: redis::Value) {
+        let rest = key.rsplit(':').next().unwrap_or_default().to_owned();
+        match kind(key) {
+            "tasks" => self.tasks = from(value),
+            "ready" => {
+                self.ready.insert(rest.parse().unwrap(), from(value));
+            }
+            "scheduled" => self.scheduled = from(value),
+            "dead" => self.dead = from(value),
+            "active" => {
+                self.active.insert(rest, from(value));
+            }
+            "identities" => {
+                let scores: HashMap<String, f64> = from(value);
+                self.identities = scores.into_keys().collect();
+            }
+            "suspects" => self.suspects = names(value),
+            "meta" => {
+                let fields = names(value);
+                let leases = fields.iter().filter_map(|name| name.strip_prefix("lease:"));
+                self.leases = leases.map(str::to_owned).collect();
+            }
+            "reasons" => self.reasons = ids(value),
+            "facts" => self.facts = ids(value),
+            "waiting" => self.waiting = ids(value),
+            "cancels" => self.cancels = from(value),
+            "ghosts" => self.ghosts = from(value),
+            "bell" | "result" => {}
+            _ => self.others.push(key.to_owned()),
+        }
+    }
+
+    /// Whether each task is where the model has it and nowhere else, and nothing is left of those that are gone.
+    pub(crate) fn compare(&self, model: &Look) -> Result<(), String> {
+        let places = self.places()?;
+        for (id, place) in &model.places {
+            let found = places.get(id).copied().unwrap_or(Place::Gone);
+            check(found == *place, || {
+                format!("{id} is {place:?} by the model and {found:?} in Redis")
+            })?;
+        }
+        for (id, (worker, fence)) in &model.holdings {
+            let held = self.active.get(&worker.to_string());
+            let mark = held.and_then(|held| held.get(id.as_bytes().as_slice()));
+            let expected = format!("{}:{}", fence.number, fence.claimed_at.get());
+            check(mark == Some(&expected), || {
+                format!("{worker} holds {id} by {expected}, in Redis by {mark:?}")
+            })?;
+        }
+        self.check_rest()
+    }
+
+    /// Where each id is. An id in two places, in none, or without its bytes is an error.
+    fn places(&self) -> Result<BTreeMap<TaskId, Place>, String> {
+        let mut found: Vec<(&Id, Place)> = Vec::new();
+        for (level, list) in &self.ready {
+            found.extend(self.without_ghosts(*level, list)?);
+        }
+        found.extend(self.scheduled.keys().map(|id| (id, Place::Scheduled)));
+        found.extend(self.dead.keys().map(|id| (id, Place::Dead)));
+        let held = self.active.values().flat_map(HashMap::keys);
+        found.extend(held.map(|id| (id, Place::Active)));
+
+        let mut places = BTreeMap::new();
+        for (id, place) in found {
+            check(self.tasks.contains_key(id), || {
+                format!("{} is {place:?} without its bytes", hex(id))
+            })?;
+            let id = TaskId::try_from(id.as_slice()).map_err(|error| error.to_string())?;
+            if let Some(other) = places.insert(id, place) {
+                return Err(format!("{id} is {other:?} and {place:?}"));
+            }
+        }
+        check(places.len() == self.tasks.len(), || {
+            format!("{} tasks are in {} places", self.tasks.len(), places.len())
+        })?;
+        Ok(places)
+    }
+
+    /// The ids of a ready list that stand for a task. Those that stand for nothing come before the one that does.
+    fn without_ghosts<'a>(
+        &'a self,
+        level: u8,
+        list: &'a [Id],
+    ) -> Result<Vec<(&'a Id, Place)>, String> {
+        let mut ghosts = self.ghosts.clone();
+        let mut real = Vec::new();
+        for id in list {
+            match ghosts.get_mut(&ghost_of(id, level)) {
+                Some(left) if 0 < *left => *left -= 1,
+                _ => {
+                    let stored = self.tasks.get(id).and_then(|bytes| bytes.get(2));
+                    check(stored == Some(&level), || {
+                        format!("{} of level {stored:?} is ready at {level}", hex(id))
+                    })?;
+                    real.push((id, Place::Ready));
+                }
+            }
+        }
+        Ok(real)
+    }
+
+    fn check_rest(&self) -> Result<(), String> {
+        let entries = |ghost: &Id| {
+            let (id, level) = ghost.split_at(ghost.len() - 1);
+            let list = self.ready.get(&(level[0] - b'0'));
+            list.map_or(0, |list| list.iter().filter(|entry| *entry == id).count())
+        };
+        for (ghost, count) in &self.ghosts {
+            check(0 < *count && *count <= entries(ghost) as u64, || {
+                format!("{} ghosts of {} have no entries", count, hex(ghost))
+            })?;
+        }
+        let dead: BTreeSet<Id> = self.dead.keys().cloned().collect();
+        check(self.reasons == dead, || {
+            "reasons are not those of the dead".to_owned()
+        })?;
+        let held = |id: &Id| self.active.values().any(|held| held.contains_key(id));
+        for (what, orphan) in [
+            (
+                "facts",
+                self.facts.iter().find(|id| !self.tasks.contains_key(*id)),
+            ),
+            ("cancels", self.cancels.iter().find(|id| !held(id))),
+            (
+                "waiting",
+                self.waiting
+                    .iter()
+                    .find(|id| !self.tasks.contains_key(*id) || dead.contains(*id)),
+            ),
+        ] {
+            if let Some(orphan) = orphan {
+                return Err(format!("{what} has {} left", hex(orphan)));
+            }
+        }
+        let watched = |worker: &&String| !self.identities.contains(*worker);
+        for (what, orphan) in [
+            ("active", self.active.keys().find(watched)),
+            ("suspects", self.suspects.iter().find(watched)),
+            ("leases", self.leases.iter().find(watched)),
+        ] {
+            if let Some(orphan) = orphan {
+                return Err(format!("{what} has the unknown identity {orphan}"));
+            }
+        }
+        check(self.others.is_empty(), || {
+            format!("keys that nobody knows: {:?}", self.others)
+        })
+    }
+}
+
+async fn all_keys(connection: &mut MultiplexedConnection) -> Vec<String> {
+    let mut keys = BTreeSet::new();
+    let mut cursor = 0u64;
+    loop {
+        let (next, part): (u64, Vec<String>) = redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("COUNT")
+            .arg(1000)
+            .query_async(connection)
+            .await
+            .unwrap();
+        keys.extend(part);
+        if next == 0 {
+            return keys.into_iter().collect();
+        }
+        cursor = next;
+    }
+}
+
+/// The part of a key behind the hash tag that says what it is.
+fn kind(key: &str) -> &str {
+    let (_, rest) = key.split_once("}:").unwrap_or_default();
+    rest.split(':').next().unwrap_or_default()
+}
+
+fn from<T: redis::FromRedisValue>(value: redis::Value) -> T {
+    redis::from_redis_value(value).unwrap()
+}
+
+fn ids(value: redis::Value) -> BTreeSet<Id> {
+    let fields: HashMap<Id, Vec<u8>> = from(value);
+    fields.into_keys().collect()
+}
+
+fn names(value: redis::Value) -> BTreeSet<String> {
+    let fields: HashMap<String, Vec<u8>> = from(value);
+    fields.into_keys().collect()
+}
+
+fn ghost_of(id: &Id, level: u8) -> Id {
+    let mut ghost = id.clone();
+    ghost.push(b'0' + level);
+    ghost
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check(holds: bool, reason: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(reason()) }
+}
