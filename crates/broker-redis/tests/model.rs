@@ -31,12 +31,14 @@ impl Worlds {
         let _: () = redis::cmd("FLUSHDB")
             .query_async(&mut connection)
             .await
-            .unwrap();
+            .expect("the server answers");
         let clock = ManualClock::default();
         let config = RedisConfig::new(server.url()).clock(Clock::Manual(clock.clone()));
-        let redis = RedisBroker::connect(&config).await.unwrap();
+        let redis = RedisBroker::connect(&config)
+            .await
+            .expect("the server answers");
         let memory = MemoryBroker::with_clock(Clock::Manual(clock.clone()));
-        let queue = QueueName::parse("model").unwrap();
+        let queue = QueueName::parse("model").expect("it is a name");
         Self {
             clock,
             model: Session::start(memory, queue.clone()).await,

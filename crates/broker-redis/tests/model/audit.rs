@@ -1,6 +1,7 @@
 //! Reads every key of a namespace, and holds what is there to what each key is for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write;
 
 use lovage_conformance::model::Look;
 use lovage_core::{Place, TaskId};
@@ -49,7 +50,10 @@ impl Audit {
         if keys.is_empty() {
             return audit;
         }
-        let values: Vec<redis::Value> = commands.query_async(connection).await.unwrap();
+        let values: Vec<redis::Value> = commands
+            .query_async(connection)
+            .await
+            .expect("the server answers");
         for (key, value) in keys.iter().zip(values) {
             audit.take(key, value);
         }
@@ -61,7 +65,8 @@ impl Audit {
         match kind(key) {
             "tasks" => self.tasks = from(value),
             "ready" => {
-                self.ready.insert(rest.parse().unwrap(), from(value));
+                self.ready
+                    .insert(rest.parse().expect("a level is a digit"), from(value));
             }
             "scheduled" => self.scheduled = from(value),
             "dead" => self.dead = from(value),
@@ -217,7 +222,7 @@ async fn all_keys(connection: &mut MultiplexedConnection) -> Vec<String> {
             .arg(1000)
             .query_async(connection)
             .await
-            .unwrap();
+            .expect("the server answers");
         keys.extend(part);
         if next == 0 {
             return keys.into_iter().collect();
@@ -233,7 +238,7 @@ fn kind(key: &str) -> &str {
 }
 
 fn from<T: redis::FromRedisValue>(value: redis::Value) -> T {
-    redis::from_redis_value(value).unwrap()
+    redis::from_redis_value(value).expect("each key is of its type")
 }
 
 fn ids(value: redis::Value) -> BTreeSet<Id> {
@@ -253,7 +258,10 @@ fn ghost_of(id: &Id, level: u8) -> Id {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn check(holds: bool, reason: impl FnOnce() -> String) -> Result<(), String> {

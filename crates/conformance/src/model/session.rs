@@ -68,6 +68,22 @@ pub struct Look {
     pub counts: Counts,
 }
 
+impl Look {
+    /// Whether another broker's queue looks the same. What is counted as ready may differ by the entries of cancelled
+    /// tasks that have not surfaced.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let counts = Counts {
+            ready: other.counts.ready,
+            ..self.counts
+        };
+        let same_ready = Self {
+            counts,
+            ..self.clone()
+        };
+        same_ready == *other
+    }
+}
+
 impl<B: WholeBroker> Session<B> {
     /// An empty queue, with a registered worker in each slot.
     pub async fn start(broker: B, queue: QueueName) -> Self {
