@@ -7,9 +7,9 @@ use clap::Args;
 use lovage_test_redis::RedisServer;
 
 use crate::machine::Machine;
-use crate::raw::Raw;
 use crate::report::{Report, Sample};
-use crate::{rows, server};
+use crate::rows;
+use crate::site::Site;
 
 /// What to measure.
 #[derive(Clone, Debug, Args)]
@@ -27,25 +27,22 @@ pub(crate) struct Options {
 
 /// A run under way.
 pub(crate) struct Bench {
-    pub(crate) raw: Raw,
+    pub(crate) site: Site,
     pub(crate) tasks: u64,
     only: Vec<String>,
     samples: HashMap<&'static str, Vec<Sample>>,
-    server: RedisServer,
 }
 
 impl Bench {
     /// Measures all that is wanted.
     pub(crate) async fn run(options: Options) -> Result<Report> {
-        let server = RedisServer::builder().try_start().await?;
-        let raw = Raw::connect(&server.url()).await?;
-        let machine = Machine::here(server::version(&mut raw.connection()).await?);
+        let site = Site::start(RedisServer::builder()).await?;
+        let machine = Machine::here(site.version().await?);
         let mut bench = Self {
-            raw,
+            site,
             tasks: options.tasks,
             only: options.only,
             samples: HashMap::new(),
-            server,
         };
         for wanted in &bench.only {
             ensure!(
@@ -75,15 +72,5 @@ impl Bench {
         if self.wants(name) {
             self.samples.entry(name).or_default().push(sample.into());
         }
-    }
-
-    /// Where the server is.
-    pub(crate) fn url(&self) -> String {
-        self.server.url()
-    }
-
-    /// Empties the server.
-    pub(crate) async fn flush(&mut self) -> Result<()> {
-        server::flush(&mut self.raw.connection()).await
     }
 }

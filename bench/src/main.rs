@@ -2,11 +2,16 @@
 
 mod bench;
 mod machine;
+mod process;
 mod raw;
 mod report;
+mod roles;
 mod rows;
 mod server;
+mod site;
 mod stats;
+mod tally;
+mod tasks;
 
 use std::io::Write as _;
 
@@ -14,10 +19,13 @@ use anyhow::{Result, bail};
 use clap::Parser;
 
 use crate::bench::{Bench, Options};
+use crate::roles::Role;
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Measures Lovage beside raw Redis on this machine")]
 struct Cli {
+    #[command(subcommand)]
+    role: Option<Role>,
     #[command(flatten)]
     options: Options,
     /// Prints one JSON object instead of a table.
@@ -31,6 +39,9 @@ struct Cli {
 #[tokio::main]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
+    if let Some(role) = cli.role {
+        return role.play().await;
+    }
     let text = if cli.list {
         let names: Vec<_> = rows::specs().map(|spec| spec.name).collect();
         names.join("\n")

@@ -270,6 +270,7 @@ impl Bound {
 /// Three digits that count; thousands in groups.
 fn digits(value: f64) -> String {
     match value.abs() {
+        size if 0.0 < size && size < 0.1 => format!("{value:.4}"),
         size if size < 10.0 => format!("{value:.2}"),
         size if size < 1000.0 => format!("{value:.1}"),
         _ => {
@@ -355,6 +356,8 @@ mod tests {
     #[test]
     fn numbers_show_the_digits_that_count() {
         for (value, expected) in [
+            (0.0, "0.00"),
+            (0.0123, "0.0123"),
             (0.123, "0.12"),
             (99.96, "100.0"),
             (1234.5, "1,234"),

@@ -32,7 +32,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         if !bench.wants(spec.name) {
             continue;
         }
-        let raw = &mut bench.raw;
+        let raw = &mut bench.site.raw;
         let value = match spec.name {
             "raw/ping" => raw.ping(awaited).await?,
             "raw/push" => raw.push(awaited).await?,
