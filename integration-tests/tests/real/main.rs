@@ -1,0 +1,23 @@
+//! Real worker processes against a real redis-server, under real faults: what `docs/guarantees.md` promises.
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+mod crashes;
+mod cuts;
+mod input;
+mod leases;
+mod outages;
+mod schedule;
+mod stops;
+
+use lovage_integration_tests::Stage;
+use lovage_test_redis::RedisServer;
+
+/// A stage over a server that keeps nothing on disk.
+async fn stage() -> Stage {
+    stage_over(RedisServer::start().await)
+}
+
+/// A stage over `redis`.
+fn stage_over(redis: RedisServer) -> Stage {
+    Stage::over(redis, env!("CARGO_BIN_EXE_test-worker"))
+}
