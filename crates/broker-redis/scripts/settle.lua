@@ -16,7 +16,7 @@ local result_at, channels = tonumber(ARGV[2]), ARGV[3]
 local ids, verdicts, kept, n, at = {}, {}, {}, 0, 5
 while at < #ARGV do
   local verdict = {mark = ARGV[at], kind = ARGV[at + 1], span = tonumber(ARGV[at + 2]), body = ARGV[at + 3]}
-  local keeps = verdict.span and (verdict.kind == 'done' or verdict.kind == 'bury')
+  local keeps = verdict.span and verdict.kind == 'done'
   local last = at + 4 + tonumber(ARGV[at + 4])
   for i = at + 5, last do
     n = n + 1
@@ -98,7 +98,6 @@ else
       gone[#gone + 1] = id
       stop(id, CANCELLED)
       taken_back[#taken_back + 1] = results .. hex(id)
-      kept[i] = nil
     elseif kind == 'bury' then
       dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
       reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, verdict.body
@@ -145,9 +144,7 @@ end
 for k = 1, #mine do
   local i = mine[k]
   if kept[i] then
-    local verdict = verdicts[i]
-    local outcome = verdict.kind == 'done' and verdict.body or failed(verdict.body)
-    redis.call('SET', kept[i], outcome, 'PX', digits(math.max(verdict.span, 1)))
+    redis.call('SET', kept[i], verdicts[i].body, 'PX', digits(math.max(verdicts[i].span, 1)))
   end
 end
 write('HDEL', active, mine_ids)

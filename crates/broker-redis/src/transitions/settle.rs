@@ -170,13 +170,14 @@ impl Wire {
             Verdict::Done { outcome, keep } => wire("done", keep, outcome.encode()),
             Verdict::RetryIn(span) => wire("retry", Some(span), Bytes::new()),
             Verdict::Park(span) => wire("park", Some(span), Bytes::new()),
-            Verdict::Bury { failure, keep } => wire("bury", keep, failure.encode().into()),
+            // A dead letter answers with its reason as long as it is one; a kept outcome would outlive its revival.
+            Verdict::Bury { failure, .. } => wire("bury", None, failure.encode().into()),
             // `Release`, and what a later version of the contract may add: giving the task back is always right.
             _ => wire("release", None, Bytes::new()),
         }
     }
 
     fn keeps(&self) -> bool {
-        self.span.is_some() && matches!(self.kind, "done" | "bury")
+        self.span.is_some() && self.kind == "done"
     }
 }

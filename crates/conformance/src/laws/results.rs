@@ -218,6 +218,9 @@ pub async fn a_revived_task_has_no_outcome_of_its_former_life(harness: impl Harn
     world.settle_one(worker, &delivery, verdict).await;
     world.broker.revive(&world.queue, sent[0]).await.unwrap();
     assert_eq!(world.awaited(sent[0], ms(10)).await, Awaited::TimedOut);
+    let delivery = world.claim_one(worker).await;
+    world.settle_one(worker, &delivery, done(None)).await;
+    assert_eq!(world.outcome(sent[0]).await, None);
 }
 
 pub async fn an_id_sent_again_has_no_outcome_of_its_former_life(harness: impl Harness) {
