@@ -127,8 +127,14 @@ impl Connection {
             }
             state.retry_at
         };
-        if let Some(retry_at) = retry_at {
-            tokio::time::sleep_until(retry_at).await;
+        // Told at once, not waited out: a caller whose own deadline ends a wait in here cannot know that nothing was
+        // sent, and would have to say that its tasks may be stored. Every caller backs off by itself.
+        if let (Some(retry_at), Some(failure)) = (retry_at, &*last_failure)
+            && Instant::now() < retry_at
+        {
+            return Err(BrokerError::Refused(lovage_core::TransportError::new(
+                failure.clone(),
+            )));
         }
         match self.connect().await {
             Ok(live) => {
