@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use lovage_core::{
     Broker, BrokerError, Clock, Control, Counts, DeadLetter, Encoded, Enqueued, Inspect, Millis,
-    NameError, QueueName, Task, TaskId, TransportError, secs,
+    NameError, QueueName, Task, TaskId, secs,
 };
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::any_broker::AnyBroker;
 use crate::bulk;
 use crate::error::{ConnectError, ControlError, SendAllError, SendError};
-use crate::gather::Gather;
+use crate::gather::{Gather, no_answer};
 use crate::handle::Handle;
 use crate::retry::{Attempts, instant_in};
 use crate::send::{IntoSending, Sending};
@@ -29,7 +29,7 @@ const LINES_MAX: usize = 1024;
 
 /// Sends tasks and looks after them. Cheap to clone; clones share one connection.
 ///
-/// ```
+/// ```standalone_crate
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
 /// use lovage::prelude::*;
 ///
@@ -143,7 +143,7 @@ impl Client {
     /// Makes a dead task ready again, with no attempts and no losses; `false` if it is not dead.
     pub async fn revive(&self, queue: &str, id: TaskId) -> Result<bool, ControlError> {
         let queue = QueueName::parse(queue)?;
-        Ok(self.within(self.broker().revive(&queue, id)).await?)
+        Ok(self.within(|| self.broker().revive(&queue, id)).await?)
     }
 
     /// The dead letters of `queue`, oldest first, from number `offset` on, at most `limit`.
@@ -154,21 +154,23 @@ impl Client {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, ControlError> {
         let queue = QueueName::parse(queue)?;
-        let letters = self.broker().dead_letters(&queue, offset, limit);
+        let letters = || self.broker().dead_letters(&queue, offset, limit);
         Ok(self.within(letters).await?)
     }
 
     /// How many tasks are in each place of `queue`.
     pub async fn counts(&self, queue: &str) -> Result<Counts, ControlError> {
         let queue = QueueName::parse(queue)?;
-        Ok(self.within(self.broker().counts(&queue)).await?)
+        Ok(self.within(|| self.broker().counts(&queue)).await?)
     }
 
     /// Bounds how many tasks `queue` may hold, dead letters included; `None` takes the bound away. A send beyond it
     /// is refused with [`SendError::QueueFull`].
     pub async fn bound(&self, queue: &str, tasks_max: Option<u64>) -> Result<(), ControlError> {
         let queue = QueueName::parse(queue)?;
-        Ok(self.within(self.broker().bound(&queue, tasks_max)).await?)
+        Ok(self
+            .within(|| self.broker().bound(&queue, tasks_max))
+            .await?)
     }
 
     /// The broker.
@@ -180,16 +182,19 @@ impl Client {
         self.0.clock.now()
     }
 
-    /// A call to the broker within this client's deadline.
-    pub(crate) async fn within<T>(
-        &self,
-        call: impl Future<Output = Result<T, BrokerError>>,
-    ) -> Result<T, BrokerError> {
-        timeout(self.0.deadline, call).await.unwrap_or_else(|_| {
-            Err(BrokerError::Unknown(TransportError::new(
-                "no answer came within the deadline",
-            )))
-        })
+    /// A call to the broker within this client's deadline. Refusals for now, which change nothing, are tried again.
+    pub(crate) async fn within<T, Call>(&self, call: impl Fn() -> Call) -> Result<T, BrokerError>
+    where
+        Call: Future<Output = Result<T, BrokerError>>,
+    {
+        let mut attempts = Attempts::until(instant_in(self.0.deadline));
+        loop {
+            let answer = timeout_at(attempts.deadline(), call()).await;
+            match answer.unwrap_or_else(|_| Err(no_answer())) {
+                Err(error @ BrokerError::Refused(_)) if attempts.pause().await => drop(error),
+                answer => return answer,
+            }
+        }
     }
 
     /// Sends one encoded task, together with whoever else sends to this queue.
@@ -229,8 +234,8 @@ impl Client {
         let mut attempts = Attempts::until(instant_in(self.0.deadline));
         loop {
             let call = self.broker().enqueue(queue, batch.clone());
-            let answer = tokio::time::timeout_at(attempts.deadline(), call).await;
-            match answer.unwrap_or_else(|_| Err(crate::gather::no_answer())) {
+            let answer = timeout_at(attempts.deadline(), call).await;
+            match answer.unwrap_or_else(|_| Err(no_answer().into())) {
                 Ok(answers) => {
                     self.accepted(queue, &batch, &answers).await;
                     return Ok(());

@@ -7,7 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lovage_core::{BATCH_MAX, Broker, Encoded, EnqueueError, Enqueued, QueueName, TransportError};
+use lovage_core::{
+    BATCH_MAX, Broker, BrokerError, Encoded, EnqueueError, Enqueued, QueueName, TransportError,
+};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -123,7 +125,7 @@ impl<B: Broker> Gather<B> {
         };
         let tasks = batch.iter().map(|waiting| waiting.task.clone()).collect();
         let sent = timeout_at(deadline, self.broker.enqueue(&self.queue, tasks)).await;
-        match sent.unwrap_or_else(|_| Err(no_answer())) {
+        match sent.unwrap_or_else(|_| Err(no_answer().into())) {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 for waiting in batch {
@@ -153,7 +155,7 @@ impl<B: Broker> Gather<B> {
         };
         let tasks = batch.iter().map(|waiting| waiting.task.clone()).collect();
         let sent = timeout_at(deadline, self.broker.enqueue(&self.queue, tasks)).await;
-        match sent.unwrap_or_else(|_| Err(no_answer())) {
+        match sent.unwrap_or_else(|_| Err(no_answer().into())) {
             Ok(answers) => {
                 refuse(rest, &full(len + answers.len() as u64));
                 for (waiting, answer) in batch.into_iter().zip(answers) {
@@ -203,7 +205,7 @@ impl<B: Broker> Turn<'_, B> {
         match timeout_at(deadline, call).await {
             Ok(Ok(answers)) => answers.first().copied().ok_or_else(too_few),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(no_answer()),
+            Err(_) => Err(no_answer().into()),
         }
     }
 }
@@ -233,7 +235,7 @@ impl<B: Broker> Place<'_, B> {
                     "an earlier call to the same queue took all the time there was",
                 )))
             }
-            Err(_) => Err(no_answer()),
+            Err(_) => Err(no_answer().into()),
         }
     }
 }
@@ -313,8 +315,8 @@ fn copy(error: &EnqueueError) -> EnqueueError {
     }
 }
 
-pub(crate) fn no_answer() -> EnqueueError {
-    EnqueueError::Unknown(TransportError::new("no answer came within the deadline"))
+pub(crate) fn no_answer() -> BrokerError {
+    BrokerError::Unknown(TransportError::new("no answer came within the deadline"))
 }
 
 fn too_few() -> EnqueueError {

@@ -65,14 +65,16 @@ impl<T> Handle<T> {
     /// [`wait`](Handle::wait) tells.
     pub async fn state(&self) -> Result<Place, BrokerError> {
         let broker = self.client.broker();
-        self.client.within(broker.state(&self.queue, self.id)).await
+        self.client
+            .within(|| broker.state(&self.queue, self.id))
+            .await
     }
 
     /// Cancels the task: gone if it is ready, scheduled or dead; asked to stop if it runs, and then not run again.
     pub async fn cancel(&self) -> Result<Cancelled, BrokerError> {
         let broker = self.client.broker();
         self.client
-            .within(broker.cancel(&self.queue, self.id))
+            .within(|| broker.cancel(&self.queue, self.id))
             .await
     }
 }

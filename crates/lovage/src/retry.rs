@@ -8,6 +8,9 @@ use tokio::time::{Instant, sleep};
 /// A broker that is back is found within a quarter of a second, and one that is away is not asked more often.
 const BACKOFF: Backoff = Backoff::exponential(ms(10)).cap(ms(250));
 
+/// No attempt is begun with less time than this: the deadline would cut it off, and what it did would be unknown.
+const ATTEMPT_MIN: Duration = ms(50);
+
 /// The attempts at one call.
 #[derive(Debug)]
 pub(crate) struct Attempts {
@@ -29,17 +32,25 @@ impl Attempts {
         self.deadline
     }
 
+    /// Waits before the next attempt; `false` at once if the deadline leaves no time for one.
+    pub(crate) async fn pause(&mut self) -> bool {
+        self.made += 1;
+        let pause = BACKOFF.delay(self.made, fastrand::f64());
+        let time = Instant::now() + pause + ATTEMPT_MIN < self.deadline;
+        if time {
+            sleep(pause).await;
+        }
+        time
+    }
+
     /// Waits before the next attempt, or says why there is none.
     ///
     /// An attempt without an answer may have stored the tasks, so whatever a later one says, the end of it is
     /// [`EnqueueError::Unknown`]. Making another is safe: the ids are the same.
     pub(crate) async fn failed(&mut self, error: EnqueueError) -> Result<(), EnqueueError> {
-        self.made += 1;
         self.ambiguous |= matches!(error, EnqueueError::Unknown(_));
         let may_pass = matches!(error, EnqueueError::Unknown(_) | EnqueueError::Refused(_));
-        let pause = BACKOFF.delay(self.made, fastrand::f64());
-        if may_pass && Instant::now() + pause < self.deadline {
-            sleep(pause).await;
+        if may_pass && self.pause().await {
             return Ok(());
         }
         Err(match error {

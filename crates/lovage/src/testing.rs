@@ -3,7 +3,7 @@
 //! Everything goes through serialisation and through the broker inside this process, so a test finds what production
 //! would: a message that cannot be encoded, a retry that never comes, a result of the wrong shape.
 //!
-//! ```
+//! ```standalone_crate
 //! use lovage::prelude::*;
 //! use lovage::testing::TestKit;
 //!
@@ -172,7 +172,7 @@ impl Client {
     /// given this client. A send that is answered says that the task was accepted, as ever; how it ended, its handle
     /// tells.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use lovage::prelude::*;
     /// use lovage::{Registry, States};
     ///

@@ -30,7 +30,7 @@ pub struct WorkerBuilder<L = Identity> {
 impl Client {
     /// Starts to put together a worker on this client's broker, for all tasks linked into this program.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use lovage::prelude::*;
     /// struct Mailer;
     ///
