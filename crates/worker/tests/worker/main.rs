@@ -1,5 +1,10 @@
 //! The worker against the memory broker: what becomes of tasks, and how a worker works and ends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail like the tests that call them"
+)]
+
 mod outcomes;
 mod support;
 mod working;

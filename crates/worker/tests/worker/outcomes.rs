@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Act, Stand, envelope, queue, send, until};
+use crate::support::{Act, Corruption, Stand, envelope, queue, send, until};
 use lovage_core::{
     Ack, Backoff, Control, FailureKind, Inspect, Millis, Outcome, Place, Results, TaskName, When,
     ms, secs,
@@ -88,11 +88,11 @@ async fn a_soft_timeout_cancels_the_token() {
     let stand = Stand::new();
     let worker = stand.worker().start().await.unwrap();
     let mut message = envelope("default", &Act::WaitPolitely);
-    (message.timeout, message.max_retries) = (Some(secs(30)), Some(0));
+    (message.timeout, message.max_retries) = (Some(secs(3)), Some(0));
     send(&stand.memory, &message).await;
     let failure = stand.first_dead(ms(0)).await.failure;
     assert_eq!(failure.kind, FailureKind::Timeout);
-    assert!(failure.message.contains("30s"), "{failure}");
+    assert!(failure.message.contains("3s"), "{failure}");
     assert_eq!(
         stand
             .probe
@@ -108,7 +108,7 @@ async fn a_body_that_ignores_its_token_is_given_up_a_grace_after_its_soft_limit(
     let stand = Stand::new();
     let worker = stand.worker().start().await.unwrap();
     let mut message = envelope("default", &Act::Wait);
-    (message.timeout, message.max_retries) = (Some(secs(30)), Some(0));
+    (message.timeout, message.max_retries) = (Some(secs(3)), Some(0));
     send(&stand.memory, &message).await;
     assert_eq!(
         stand.first_dead(ms(0)).await.failure.kind,
@@ -123,7 +123,7 @@ async fn a_hard_timeout_ends_a_run_at_once_and_is_retried_as_a_failure() {
     let stand = Stand::new();
     let worker = stand.worker().start().await.unwrap();
     let mut message = envelope("default", &Act::Wait);
-    (message.hard_timeout, message.max_retries) = (Some(secs(60)), Some(1));
+    (message.hard_timeout, message.max_retries) = (Some(secs(2)), Some(1));
     message.backoff = Some(Backoff::constant(secs(1)));
     send(&stand.memory, &message).await;
     assert_eq!(
@@ -171,7 +171,7 @@ async fn a_message_of_a_newer_version_waits_for_a_newer_worker() {
 #[tokio::test]
 async fn bad_bytes_are_buried_at_once() {
     for change in [
-        (|bytes: &mut Vec<u8>| bytes.truncate(20)) as fn(&mut Vec<u8>),
+        (|bytes: &mut Vec<u8>| bytes.truncate(20)) as Corruption,
         |bytes| bytes[38] = 0xc1,
         |bytes| bytes[6] ^= 1,
     ] {

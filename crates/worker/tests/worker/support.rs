@@ -270,6 +270,8 @@ pub(crate) struct Faulty {
     pub(crate) faults: Arc<Faults>,
 }
 
+pub(crate) type Corruption = fn(&mut Vec<u8>);
+
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     /// Claims are made, and their answers lost.
@@ -287,7 +289,7 @@ pub(crate) struct Faults {
     pub(crate) waits: AtomicUsize,
     pub(crate) order: Mutex<Vec<String>>,
     /// What happens to the bytes of every delivery.
-    pub(crate) corruption: Mutex<Option<fn(&mut Vec<u8>)>>,
+    pub(crate) corruption: Mutex<Option<Corruption>>,
 }
 
 impl Faulty {
@@ -303,7 +305,7 @@ impl Faulty {
     }
 
     /// Changes the bytes of every delivery from now on.
-    pub(crate) fn corrupt(&self, change: fn(&mut Vec<u8>)) {
+    pub(crate) fn corrupt(&self, change: Corruption) {
         *self.faults.corruption.lock().unwrap() = Some(change);
     }
 
