@@ -14,7 +14,7 @@ use tokio::time::timeout;
 const LIMIT: Duration = secs(30);
 
 fn envelope(queue: &QueueName) -> Envelope {
-    let name = TaskName::parse("later").unwrap();
+    let name = TaskName::parse("later").expect("it is a name");
     Envelope {
         start: Some(When::In(hours(1))),
         ..Envelope::new(

@@ -40,7 +40,7 @@ pub enum Command {
     Recover,
     /// Somebody cancels a task.
     Cancel(u8),
-    /// Somebody revives a task.
+    /// Somebody revives a task: one of the dead letters, if there are any.
     Revive(u8),
     /// A worker ends its identity and takes a new one, if it may.
     Retire(Who),

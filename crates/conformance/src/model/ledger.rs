@@ -36,10 +36,9 @@ impl Ledger {
             (Command::Cancel(n), Answer::Cancelled(cancelled)) => {
                 self.cancelled(TaskId::from_bytes([*n; 16]), *cancelled);
             }
-            (Command::Revive(n), Answer::Revived(revived)) => {
-                let id = TaskId::from_bytes([*n; 16]);
-                assert_eq!(*revived, self.places.get(&id) == Some(&Place::Dead), "{id}");
-                self.counted.remove(&id);
+            (_, Answer::Revived(id, revived)) => {
+                assert_eq!(*revived, self.places.get(id) == Some(&Place::Dead), "{id}");
+                self.counted.remove(id);
             }
             (_, Answer::Claimed(Claim::Granted(batch))) => {
                 for delivery in &batch.deliveries {

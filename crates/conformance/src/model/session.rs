@@ -45,8 +45,8 @@ pub enum Answer {
     Recovered(Recovered),
     /// What a cancellation did.
     Cancelled(Cancelled),
-    /// Whether a task was revived.
-    Revived(bool),
+    /// Which task was to be revived, and whether it was.
+    Revived(TaskId, bool),
     /// Whether an identity was retired.
     Retired(bool),
     /// The outcome: the words of its failures depend on the broker, the kinds do not.
@@ -120,10 +120,7 @@ impl<B: WholeBroker> Session<B> {
                 let answer = self.broker.cancel(&self.queue, task_id(*n)).await;
                 Answer::Cancelled(answer.expect("a cancellation is answered"))
             }
-            Command::Revive(n) => {
-                let answer = self.broker.revive(&self.queue, task_id(*n)).await;
-                Answer::Revived(answer.expect("a revival is answered"))
-            }
+            Command::Revive(n) => self.revive(*n).await,
             Command::Retire(who) => {
                 let answer = self.broker.retire(self.worker(*who), &self.queue).await;
                 let retired = answer.expect("retiring is answered");
@@ -275,6 +272,18 @@ impl<B: WholeBroker> Session<B> {
             Renewal::Lost => {}
         }
         Answer::Renewed(renewal)
+    }
+
+    /// One of the dead letters if there is one: an id at random is seldom dead.
+    async fn revive(&self, n: u8) -> Answer {
+        let letters = self.broker.dead_letters(&self.queue, 0, 100).await;
+        let letters = letters.expect("looking is answered");
+        let id = match usize::from(n).checked_rem(letters.len()) {
+            Some(index) => letters[index].id,
+            None => task_id(n),
+        };
+        let answer = self.broker.revive(&self.queue, id).await;
+        Answer::Revived(id, answer.expect("a revival is answered"))
     }
 
     async fn outcome(&self, id: TaskId) -> Answer {
