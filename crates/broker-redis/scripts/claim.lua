@@ -63,11 +63,22 @@ local function quarantine(rubbish)
   end)
   redis.call('HSET', tasks, id, rubbish)
   redis.call('ZADD', dead, digits(now), id)
-  redis.call('HSET', reasons, id, failure('malformed', 'an entry of ' .. #rubbish .. ' bytes in a ready list is no task id'))
+  redis.call('HSET', reasons, id, cmsgpack.pack({kind = 'malformed', message = 'an entry of ' .. #rubbish .. ' bytes in a ready list is no task id'}))
   return true
 end
 
-local function take(popped, found, level)
+-- Whether all that was popped are tasks, as it is but for cancelled ones and rubbish.
+local function are_tasks(popped, found)
+  local size = 0
+  for i = 1, #popped do
+    if not found[i] or #popped[i] ~= 16 then return false end
+    size = size + #found[i]
+  end
+  bytes = bytes + size
+  return true
+end
+
+local function sort_out(popped, found, level)
   local left = some_ghosts and ghosts_among(popped, level)
   for i = 1, #popped do
     local id, envelope = popped[i], found[i]
@@ -106,7 +117,11 @@ for level = 9, 0, -1 do
         for i = #popped, 1, -1 do redis.call('LPUSH', ready, popped[i]) end
         return found
       end
-      take(popped, found, level)
+      if n == 0 and not some_ghosts and are_tasks(popped, found) then
+        ids, envelopes, n = popped, found, #popped
+      else
+        sort_out(popped, found, level)
+      end
       more = SKIPPED_MAX <= skipped or REPLY_BYTES_MAX <= bytes
       if #popped < asked then break end
     end

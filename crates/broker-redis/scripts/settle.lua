@@ -1,26 +1,29 @@
 -- settle.lua   active -> gone | scheduled | ready | dead   (docs/architecture.md#lifecycle)
 -- KEYS  1 Q:tasks   2 Q:active:W   3 Q:waiting   4 Q:facts   5 Q:cancels
---       unless every verdict is 'done':   6 Q:meta   7 Q:scheduled   8 Q:dead   9 Q:reasons   10 Q:bell
+--       unless every verdict is 'done' or 'kept':   6 Q:meta   7 Q:scheduled   8 Q:dead   9 Q:reasons   10 Q:bell
 --       11 Q:result: (what all results begin with)   12-21 Q:ready:0 to 9
---       last Q:result:ID, one for each verdict that keeps its outcome, in the order of the ids
+--       last Q:result:ID, one for each id of 'kept', in their order
 -- ARGV  1 now, '' for Redis's clock   2 position of the first Q:result:ID   3 what all channels begin with
 --       4 ms for which a cancelled outcome is kept
---       5.. groups: fence mark, 'done' | 'retry' | 'park' | 'release' | 'bury', span in ms ('' for none: how long the
---       outcome is kept, or until it is due), outcome or failure record, number of ids, the ids; at most 1000 ids
+--       5.. groups: fence mark, 'done' | 'kept' | 'retry' | 'park' | 'release' | 'bury', span in ms (until it is due;
+--       of 'kept' how long, at least 1), outcome of 'done', record of 'bury', number of ids, the ids; at most 1000 ids.
+--       'kept' is done as well: there each id is followed by its own outcome, which is kept
 -- Reply {held, positions of the ids that this worker does not hold by that fence}
 local tasks, active, waiting, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local meta, scheduled, dead, reasons, bell, results = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local READY = 12
 local result_at, channels = tonumber(ARGV[2]), ARGV[3]
 
-local ids, verdicts, kept, n, at = {}, {}, {}, 0, 5
+local ids, verdicts, bodies, kept, n, at = {}, {}, {}, {}, 0, 5
 while at < #ARGV do
-  local verdict = {mark = ARGV[at], kind = ARGV[at + 1], span = tonumber(ARGV[at + 2]), body = ARGV[at + 3]}
-  local keeps = verdict.span and verdict.kind == 'done'
-  local last = at + 4 + tonumber(ARGV[at + 4])
-  for i = at + 5, last do
+  local verdict, body, step = {mark = ARGV[at], kind = ARGV[at + 1], span = ARGV[at + 2]}, ARGV[at + 3], 1
+  local keeps = verdict.kind == 'kept'
+  if keeps then verdict.kind, step = 'done', 2 end
+  local last = at + 4 + step * tonumber(ARGV[at + 4])
+  for i = at + 5, last, step do
     n = n + 1
     ids[n], verdicts[n] = ARGV[i], verdict
+    bodies[n] = step == 1 and body or ARGV[i + 1]
     if keeps then
       kept[n] = KEYS[result_at]
       result_at = result_at + 1
@@ -70,7 +73,7 @@ end
 if all_done then
   for k = 1, #mine do
     local i = mine[k]
-    stop(ids[i], verdicts[i].body)
+    stop(ids[i], bodies[i])
   end
   write('HDEL', tasks, mine_ids)
   gone = mine_ids
@@ -93,15 +96,15 @@ else
     local kind = verdict.kind
     if kind == 'done' then
       gone[#gone + 1] = id
-      stop(id, verdict.body)
+      stop(id, bodies[i])
     elseif cancelled[k] then
       gone[#gone + 1] = id
       stop(id, CANCELLED)
       taken_back[#taken_back + 1] = results .. hex(id)
     elseif kind == 'bury' then
       dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
-      reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, verdict.body
-      stop(id, failed(verdict.body))
+      reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, bodies[i]
+      stop(id, failed(bodies[i]))
     elseif kind == 'park' then
       local losses, parks, since = 0, 0, now
       if some_facts then
@@ -109,7 +112,7 @@ else
         if parks == 0 then since = now end
       end
       facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(losses, parks + 1, since)
-      due[#due + 1], due[#due + 2] = digits(math.min(now + verdict.span, MILLIS_MAX)), id
+      due[#due + 1], due[#due + 2] = digits(math.min(now + tonumber(verdict.span), MILLIS_MAX)), id
     else
       local envelope = envelopes[r]
       r = r - 1
@@ -117,7 +120,7 @@ else
         gone[#gone + 1] = id
       elseif kind == 'retry' then
         counted[#counted + 1], counted[#counted + 2] = id, count_attempt(envelope)
-        due[#due + 1], due[#due + 2] = digits(math.min(now + verdict.span, MILLIS_MAX)), id
+        due[#due + 1], due[#due + 2] = digits(math.min(now + tonumber(verdict.span), MILLIS_MAX)), id
       else
         add_to_level(levels, level_of(envelope), id)
       end
@@ -144,7 +147,7 @@ end
 for k = 1, #mine do
   local i = mine[k]
   if kept[i] then
-    redis.call('SET', kept[i], verdicts[i].body, 'PX', digits(math.max(verdicts[i].span, 1)))
+    redis.call('SET', kept[i], bodies[i], 'PX', verdicts[i].span)
   end
 end
 write('HDEL', active, mine_ids)

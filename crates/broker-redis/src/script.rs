@@ -87,18 +87,15 @@ impl Call {
     }
 }
 
-/// A script of `scripts/` behind the helpers of `scripts/lib/`.
+/// A script of `scripts/` behind the helpers of `scripts/lib/` that it uses, in the order in which they use each other.
+/// Each helper is made anew in every call, so that the scripts of the hot path take few.
 macro_rules! script {
-    ($name:literal, $when_full:ident) => {
+    ($name:literal, $when_full:ident, [$($helper:literal),*]) => {
         std::sync::LazyLock::new(|| {
             $crate::script::Script::new(
                 $crate::script::WhenFull::$when_full,
                 concat!(
-                    include_str!("../../scripts/lib/now.lua"),
-                    include_str!("../../scripts/lib/chunks.lua"),
-                    include_str!("../../scripts/lib/envelope.lua"),
-                    include_str!("../../scripts/lib/places.lua"),
-                    include_str!("../../scripts/lib/outcome.lua"),
+                    $(include_str!(concat!("../../scripts/lib/", $helper, ".lua")),)*
                     include_str!(concat!("../../scripts/", $name, ".lua")),
                 ),
             )

@@ -9,7 +9,8 @@ use crate::error::unexpected;
 use crate::reply::word;
 use crate::script::{Script, script};
 
-static CANCEL: LazyLock<Script> = script!("cancel", Run);
+static CANCEL: LazyLock<Script> =
+    script!("cancel", Run, ["chunks", "envelope", "places", "outcome"]);
 
 pub(crate) async fn cancel(
     shared: &Shared,

@@ -15,7 +15,7 @@ use crate::keys::lease_field;
 use crate::reply::{bytes, count, id, list, number, word};
 use crate::script::{Script, script};
 
-static CLAIM: LazyLock<Script> = script!("claim", Run);
+static CLAIM: LazyLock<Script> = script!("claim", Run, ["now", "chunks", "envelope", "places"]);
 
 pub(crate) async fn claim(
     shared: &Shared,

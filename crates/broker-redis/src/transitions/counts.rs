@@ -9,7 +9,7 @@ use crate::error::unexpected;
 use crate::reply::{list, number};
 use crate::script::{Script, script};
 
-static COUNTS: LazyLock<Script> = script!("counts", Run);
+static COUNTS: LazyLock<Script> = script!("counts", Run, []);
 
 pub(crate) async fn counts(shared: &Shared, queue: &QueueName) -> Result<Counts, BrokerError> {
     let keys = shared.keys(queue);

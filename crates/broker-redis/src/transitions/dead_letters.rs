@@ -10,7 +10,7 @@ use crate::error::unexpected;
 use crate::reply::{bytes, id, list};
 use crate::script::{Script, script};
 
-static DEAD_LETTERS: LazyLock<Script> = script!("dead_letters", Run);
+static DEAD_LETTERS: LazyLock<Script> = script!("dead_letters", Run, ["chunks"]);
 
 pub(crate) async fn dead_letters(
     shared: &Shared,

@@ -12,7 +12,8 @@ use crate::error::unexpected;
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, script};
 
-static ENQUEUE: LazyLock<Script> = script!("enqueue", Refuse);
+static ENQUEUE: LazyLock<Script> =
+    script!("enqueue", Refuse, ["now", "chunks", "envelope", "places"]);
 
 pub(crate) async fn enqueue(
     shared: &Shared,

@@ -10,7 +10,7 @@ use crate::error::unexpected;
 use crate::reply::{bytes, list, word};
 use crate::script::{Script, script};
 
-static OUTCOME: LazyLock<Script> = script!("outcome", Run);
+static OUTCOME: LazyLock<Script> = script!("outcome", Run, ["outcome"]);
 
 /// What Redis knows of a task's end.
 pub(crate) enum Asked {

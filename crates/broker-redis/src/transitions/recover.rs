@@ -11,7 +11,11 @@ use crate::keys::LEASE_FIELDS;
 use crate::reply::{list, number};
 use crate::script::{Script, script};
 
-static RECOVER: LazyLock<Script> = script!("recover", Run);
+static RECOVER: LazyLock<Script> = script!(
+    "recover",
+    Run,
+    ["now", "chunks", "envelope", "places", "outcome"]
+);
 
 pub(crate) async fn recover(
     shared: &Shared,

@@ -11,7 +11,7 @@ use crate::keys::lease_field;
 use crate::reply::word;
 use crate::script::{Script, script};
 
-static REGISTER: LazyLock<Script> = script!("register", Run);
+static REGISTER: LazyLock<Script> = script!("register", Run, ["now", "envelope", "places"]);
 
 pub(crate) async fn register(
     shared: &Shared,

@@ -10,7 +10,7 @@ use crate::keys::lease_field;
 use crate::reply::word;
 use crate::script::{Script, script};
 
-static RETIRE: LazyLock<Script> = script!("retire", Run);
+static RETIRE: LazyLock<Script> = script!("retire", Run, ["places"]);
 
 pub(crate) async fn retire(
     shared: &Shared,

@@ -9,7 +9,7 @@ use crate::error::unexpected;
 use crate::reply::word;
 use crate::script::{Script, script};
 
-static REVIVE: LazyLock<Script> = script!("revive", Run);
+static REVIVE: LazyLock<Script> = script!("revive", Run, ["chunks", "envelope", "places"]);
 
 pub(crate) async fn revive(
     shared: &Shared,

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
@@ -18,21 +17,24 @@ use crate::reply::{count, list};
 use crate::script::{Call, Script, script};
 use crate::transitions::mark;
 
-static SETTLE: LazyLock<Script> = script!("settle", Run);
+static SETTLE: LazyLock<Script> = script!(
+    "settle",
+    Run,
+    ["now", "chunks", "envelope", "places", "outcome"]
+);
 
 /// The same verdict on tasks of the same claim, one after another: as a rule a whole batch that is done.
 struct Group {
     fence: Fence,
-    wire: Wire,
+    kind: &'static str,
+    span: Option<u64>,
+    /// The one outcome or record of all; of [`KEPT`] one for each id.
+    bodies: Vec<Bytes>,
     ids: Vec<TaskId>,
 }
 
-#[derive(PartialEq)]
-struct Wire {
-    kind: &'static str,
-    span: Option<u64>,
-    body: Bytes,
-}
+/// Done, with an outcome of its own for each, which is kept.
+const KEPT: &str = "kept";
 
 pub(crate) async fn settle(
     shared: &Shared,
@@ -90,16 +92,23 @@ impl Plan {
         }
         self.all_done =
             (self.all_done || self.order.is_empty()) && matches!(verdict, Verdict::Done { .. });
-        let wire = Wire::of(verdict);
-        if wire.keeps() {
+        let (kind, span, body) = wire(verdict);
+        if kind == KEPT {
             self.results.push(keys.result(id));
         }
         self.order.push(id);
         match self.groups.last_mut() {
-            Some(last) if last.fence == fence && last.wire == wire => last.ids.push(id),
+            Some(last) if last.fence == fence && last.takes(kind, span, &body) => {
+                last.ids.push(id);
+                if kind == KEPT {
+                    last.bodies.push(body);
+                }
+            }
             _ => self.groups.push(Group {
                 fence,
-                wire,
+                kind,
+                span,
+                bodies: vec![body],
                 ids: vec![id],
             }),
         }
@@ -146,38 +155,49 @@ impl Plan {
 }
 
 impl Group {
+    fn takes(&self, kind: &str, span: Option<u64>, body: &Bytes) -> bool {
+        self.kind == kind
+            && self.span == span
+            && (kind == KEPT || self.bodies.first() == Some(body))
+    }
+
     fn write(&self, call: &mut Call) {
-        call.arg(mark(self.fence)).arg(self.wire.kind);
-        match self.wire.span {
+        call.arg(mark(self.fence)).arg(self.kind);
+        match self.span {
             Some(span) => call.arg(span),
             None => call.arg(""),
         };
-        call.arg(&*self.wire.body).arg(self.ids.len());
-        for id in &self.ids {
-            call.arg(id.as_bytes());
+        if self.kind == KEPT {
+            call.arg("").arg(self.ids.len());
+            for (id, body) in self.ids.iter().zip(&self.bodies) {
+                call.arg(id.as_bytes()).arg(&**body);
+            }
+        } else {
+            call.arg(&*self.bodies[0]).arg(self.ids.len());
+            for id in &self.ids {
+                call.arg(id.as_bytes());
+            }
         }
     }
 }
 
-impl Wire {
-    fn of(verdict: Verdict) -> Self {
-        let wire = |kind, span: Option<Duration>, body| Self {
-            kind,
-            span: span.map(span_ms),
-            body,
-        };
-        match verdict {
-            Verdict::Done { outcome, keep } => wire("done", keep, outcome.encode()),
-            Verdict::RetryIn(span) => wire("retry", Some(span), Bytes::new()),
-            Verdict::Park(span) => wire("park", Some(span), Bytes::new()),
-            // A dead letter answers with its reason as long as it is one; a kept outcome would outlive its revival.
-            Verdict::Bury { failure, .. } => wire("bury", None, failure.encode().into()),
-            // `Release`, and what a later version of the contract may add: giving the task back is always right.
-            _ => wire("release", None, Bytes::new()),
-        }
-    }
-
-    fn keeps(&self) -> bool {
-        self.span.is_some() && self.kind == "done"
+/// The word, the span in milliseconds and the outcome or record of a verdict.
+fn wire(verdict: Verdict) -> (&'static str, Option<u64>, Bytes) {
+    match verdict {
+        Verdict::Done {
+            outcome,
+            keep: Some(keep),
+            // Redis refuses to keep something for no time at all.
+        } => (KEPT, Some(span_ms(keep).max(1)), outcome.encode()),
+        Verdict::Done {
+            outcome,
+            keep: None,
+        } => ("done", None, outcome.encode()),
+        Verdict::RetryIn(span) => ("retry", Some(span_ms(span)), Bytes::new()),
+        Verdict::Park(span) => ("park", Some(span_ms(span)), Bytes::new()),
+        // Nothing is kept beside a dead letter: it answers with its reason.
+        Verdict::Bury { failure, .. } => ("bury", None, failure.encode().into()),
+        // `Release`, and what a later version of the contract may add: giving the task back is always right.
+        _ => ("release", None, Bytes::new()),
     }
 }

@@ -9,7 +9,7 @@ use crate::error::unexpected;
 use crate::reply::word;
 use crate::script::{Script, script};
 
-static STATE: LazyLock<Script> = script!("state", Run);
+static STATE: LazyLock<Script> = script!("state", Run, []);
 
 pub(crate) async fn state(
     shared: &Shared,

@@ -39,6 +39,7 @@ async fn killed_connections_are_made_anew() {
             if let Ok(claim) = broker.claim(worker, &mail(), at_most(1)).await {
                 break crate::common::granted(claim).deliveries;
             }
+            tokio::time::sleep(ms(5)).await;
         }
     })
     .await;
@@ -102,7 +103,9 @@ async fn a_half_open_connection_is_replaced() {
     // Connections of before stay silent for ever; only a new one works.
     proxy.set(Fault::Pass);
     soon("answer", async {
-        while broker.claim(worker, &mail(), at_most(1)).await.is_err() {}
+        while broker.claim(worker, &mail(), at_most(1)).await.is_err() {
+            tokio::time::sleep(ms(5)).await;
+        }
     })
     .await;
 }
@@ -127,6 +130,7 @@ async fn a_lost_reply_is_unknown_and_the_claim_shows_in_the_holdings() {
             if let Ok(holdings) = broker.holdings(worker, &mail()).await {
                 break holdings;
             }
+            tokio::time::sleep(ms(5)).await;
         }
     })
     .await;
@@ -147,7 +151,9 @@ async fn an_absent_redis_refuses_and_its_return_is_noticed() {
     );
     server.restart().await;
     soon("answer", async {
-        while broker.counts(&mail()).await.is_err() {}
+        while broker.counts(&mail()).await.is_err() {
+            tokio::time::sleep(ms(5)).await;
+        }
     })
     .await;
 }
