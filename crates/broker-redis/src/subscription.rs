@@ -156,8 +156,11 @@ impl Listener {
         let mut failures = 0;
         loop {
             match self.subscribed().await {
-                // It was there, and was lost.
-                Ok(()) => failures = 0,
+                // It was there, and was lost. A server that cuts each at once is not asked in a tight loop.
+                Ok(()) => {
+                    failures = 0;
+                    tokio::time::sleep(pause(0)).await;
+                }
                 Err(error) => {
                     if failures == 0 {
                         tracing::warn!(%error, "cannot subscribe to outcomes; asking for them meanwhile");
