@@ -21,6 +21,14 @@ pub(crate) fn program<S: AsRef<OsStr>>(
 ) -> Command {
     let mut command = Command::new(name);
     command.args(arguments).stdin(Stdio::null());
+    // What `cargo run` says of this package is not true of what is run from here: cargo-machete reads its arguments
+    // in another way when it finds itself inside a package.
+    for (variable, _) in env::vars_os() {
+        let text = variable.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(variable);
+        }
+    }
     command
 }
 
