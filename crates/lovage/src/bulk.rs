@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::panic;
 
-use lovage_core::{BATCH_MAX, Encoded, QueueName, TaskId, TransportError};
+use lovage_core::{BATCH_MAX, Encoded, QueueName, TaskId};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
@@ -118,11 +119,8 @@ impl Bulk {
         let Some(trip) = self.trips.join_next().await else {
             return Ok(false);
         };
-        // A call neither panics nor is aborted while this waits; where a broker does panic, nothing is known.
-        let trip = trip.map_err(|error| SendError::Unknown {
-            id: TaskId::from_bytes([0; 16]),
-            source: TransportError::new(error),
-        })?;
+        // Nothing aborts a call, so it can only have panicked: that is the broker's bug, and the caller's to see.
+        let trip = trip.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         match &trip.end {
             Ok(()) => self.accepted.extend(trip.ids),
             Err(SendError::Unknown { .. }) => self.unknown.extend(trip.ids),

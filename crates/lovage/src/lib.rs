@@ -1,4 +1,30 @@
 //! Lovage: a distributed task queue. Typed tasks are sent by producers and run by workers, over Redis or in one process.
+//!
+//! ```standalone_crate
+//! use lovage::prelude::*;
+//!
+//! /// A task is a function; its name with arguments is a message.
+//! #[task(queue = "mail", max_retries = 5, timeout = secs(30))]
+//! async fn send_receipt(order: u64, to: String) -> anyhow::Result<String> {
+//!     Ok(format!("receipt of order {order} sent to {to}"))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+//! let client = Client::connect("memory://").await?; // or redis://localhost
+//! let worker = client.worker().start().await?; // or any number of processes: worker::run_cli
+//!
+//! let handle = client.send(send_receipt(7, "ada@example.org")).countdown(ms(10)).await?;
+//! println!("{}", handle.wait(secs(30)).await?);
+//! # worker.shutdown().await; Ok(()) }
+//! ```
+//!
+//! - [`Client`] sends, waits for results and looks after queues; [`Sending`] lists what can be set for one send.
+//! - [`#[task]`](macro@task) makes a task of a function; [`TaskContext`] and [`State`] are what its body may ask for.
+//! - [`worker`] runs tasks inside a program, or makes a worker of it.
+//! - [`testing`] runs a program's tasks in its tests, on a clock that stands still.
+//!
+//! # Features
+//! All on by default: `redis` and `memory` (the brokers), `macros`.
 
 // With neither broker built in, AnyBroker has no value: a crate of tasks can still be built so, and name a Client.
 #![cfg_attr(
@@ -24,9 +50,11 @@ pub use client::{Client, ClientBuilder, DEADLINE_DEFAULT};
 pub use error::{ConnectError, ControlError, SendAllError, SendError, WaitError};
 pub use handle::Handle;
 pub use lovage_core::{
-    Ack, Backoff, CancellationToken, Cancelled, Clock, Counts, DeadLetter, Failure, FailureKind,
-    ManualClock, Millis, Place, Priority, QueueName, Registry, State, States, Task, TaskContext,
-    TaskDef, TaskError, TaskId, TaskOptions, TraceContext, hours, mins, ms, secs,
+    Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Counts, DeadLetter,
+    EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis, NameError, Place, Priority,
+    QueueName, Registry, RegistryBuilder, RegistryError, ResultPolicy, State, States, Task,
+    TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TraceContext, TransportError, When,
+    hours, mins, ms, secs,
 };
 #[cfg(feature = "macros")]
 pub use lovage_macros::task;

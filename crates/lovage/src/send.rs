@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use lovage_core::{
     Ack, Backoff, EncodeError, Envelope, Millis, QueueName, ResultPolicy, Task, TaskContext,
-    TaskId, TaskName, TaskOptions, TraceContext, When, encode_args,
+    TaskId, TaskName, TaskOptions, TraceContext, When, encode_args, telemetry,
 };
+use tracing::Instrument;
 
 use crate::client::Client;
 use crate::error::SendError;
@@ -151,8 +152,20 @@ impl<T: Task> Sending<T> {
     async fn send(self) -> Result<Handle<T>, SendError> {
         let envelope = self.said.envelope(&self.message, self.client.now())?;
         let encoded = envelope.encode()?;
+        let span = tracing::debug_span!(
+            telemetry::SPAN_SEND,
+            otel.name = %format_args!("send {}", envelope.queue),
+            otel.kind = "producer",
+            messaging.system = telemetry::SYSTEM,
+            messaging.operation.name = "send",
+            messaging.operation.r#type = "send",
+            messaging.destination.name = %envelope.queue,
+            messaging.message.id = %envelope.id,
+            lovage.task = T::NAME,
+        );
         self.client
             .deliver(&envelope.queue, encoded, T::NAME)
+            .instrument(span)
             .await?;
         Ok(Handle::sent(self.client, &envelope))
     }

@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use lovage::prelude::*;
 use lovage::testing::TestKit;
-use lovage::{Cancelled, ConnectError, Millis, Place, SendError, TaskId, TraceContext, WaitError};
-use lovage_core::When;
+use lovage::{
+    Cancelled, ConnectError, Millis, Place, SendError, TaskId, TraceContext, WaitError, When,
+};
 
 #[task(queue = "sums", priority = 2, expires = hours(1), timeout = secs(9), max_retries = 7)]
 async fn add(a: u64, b: u64) -> u64 {
