@@ -37,7 +37,11 @@ pub(crate) fn program<S: AsRef<OsStr>>(
 /// # Errors
 /// Where it cannot be started or ends with another status than 0; the message has the whole command.
 pub(crate) fn run(mut command: Command) -> Result<()> {
-    let text = format!("{command:?}");
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    let text = format!("`{}`", words.join(" "));
     let status = command
         .status()
         .with_context(|| format!("cannot run {text}"))?;
