@@ -69,3 +69,48 @@ fn answer(status: StatusCode, body: &serde_json::Value) -> impl IntoResponse + u
         body.to_string(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Instant;
+
+    use lovage_core::{QueueName, WorkerId, secs};
+
+    use crate::tenure::{Seat, Tenure};
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_worker_is_ready_only_with_a_good_lease_and_says_why_not() {
+        let seat = Arc::new(Seat::new(QueueName::parse("mail").unwrap()));
+        let worker = Arc::new(Shared::new(Arc::new([Arc::clone(&seat)])));
+        let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), worker).unwrap();
+
+        let answer = get(address, "/readyz");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(
+            answer.contains(r#"{"queue":"mail","reason":"no_lease"}"#),
+            "{answer}"
+        );
+        assert!(get(address, "/livez").starts_with("HTTP/1.1 200"));
+
+        let tenure = Tenure::new(WorkerId::random(), Instant::now() + secs(60));
+        seat.take_place(Arc::new(tenure));
+        let answer = get(address, "/readyz");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(get(address, "/elsewhere").starts_with("HTTP/1.1 404"));
+    }
+}

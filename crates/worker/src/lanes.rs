@@ -56,9 +56,9 @@ impl<T> LaneState<T> {
         self.busy() < self.slots
     }
 
-    /// How many more may be claimed where `buffer` may wait for a slot.
-    pub(crate) fn want(&self, buffer: usize) -> usize {
-        (self.slots + buffer).saturating_sub(self.busy() + self.waiting.len() + self.reserved)
+    /// How many run or wait for a slot.
+    pub(crate) fn held(&self) -> usize {
+        self.busy() + self.waiting.len()
     }
 
     pub(crate) fn take_slot(&self) -> Slot {

@@ -319,7 +319,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(seats: Arc<[Arc<Seat>]>) -> Self {
+    pub(crate) fn new(seats: Arc<[Arc<Seat>]>) -> Self {
         Self {
             seats,
             heartbeat: Arc::new(Heartbeat::new()),

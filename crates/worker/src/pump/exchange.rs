@@ -57,10 +57,20 @@ where
                 continue;
             }
             self.convict(place, &tenure);
-            let room = self.room(place);
-            self.begin(place, &tenure, room);
-            self.listen(place, room);
+            self.begin(place, &tenure);
+            self.listen(place);
         }
+    }
+
+    /// How many deliveries of this queue's lane may be held, running ones included.
+    fn capacity(&self, place: usize) -> usize {
+        let queue = &self.queues[place];
+        let lane = &self.lanes[index(queue.lanes.lane())];
+        lane.slots
+            + match self.prefetch {
+                Some(held) => (usize::from(held) - 1) * lane.slots,
+                None => queue.pace.buffer(lane.slots),
+            }
     }
 
     /// How many more deliveries this queue may bring.
@@ -68,23 +78,21 @@ where
         if self.stage.is_quiet() {
             return 0;
         }
-        let queue = &self.queues[place];
+        let (queue, capacity) = (&self.queues[place], self.capacity(place));
         let lane = &self.lanes[index(queue.lanes.lane())];
-        let buffer = match self.prefetch {
-            Some(held) => (usize::from(held) - 1) * lane.slots,
-            None => queue.pace.buffer(lane.slots),
-        };
         let reserved: usize = self.lanes.iter().map(|lane| lane.reserved).sum();
         let free = held_max(self.concurrency).saturating_sub(self.table.unfinished() + reserved);
-        let want = lane.want(buffer).min(free).min(BATCH_MAX);
+        let want = capacity.saturating_sub(lane.held() + lane.reserved);
+        let want = want.min(free).min(BATCH_MAX);
         if queue.rich {
-            want.min(SHARE_MIN.max(usize::midpoint(lane.slots, buffer)))
+            want.min(SHARE_MIN.max(capacity / 2))
         } else {
             want
         }
     }
 
-    fn begin(&mut self, place: usize, tenure: &Arc<Tenure>, room: usize) {
+    fn begin(&mut self, place: usize, tenure: &Arc<Tenure>) {
+        let room = self.room(place);
         let queue = &mut self.queues[place];
         let may_claim = queue.hungry && (queue.claims.is_empty() || queue.rich);
         let ask = if may_claim { room } else { 0 };
@@ -110,10 +118,14 @@ where
         self.exchanges.push(under_way);
     }
 
-    fn listen(&mut self, place: usize, room: usize) {
+    fn listen(&mut self, place: usize) {
+        // Not asked of `room`: what claims under way have reserved may stay empty, and a bell costs a connection to
+        // hang up.
+        let lane = &self.lanes[index(self.queues[place].lanes.lane())];
+        let full = self.capacity(place) <= lane.held();
         let quiet = self.stage.is_quiet();
         let queue = &mut self.queues[place];
-        if quiet || (room == 0 && queue.claims.is_empty()) {
+        if quiet || full {
             queue.bell.hang_up();
         } else if !queue.hungry && queue.claims.is_empty() {
             queue.bell.listen(&self.broker, &queue.name);
@@ -194,7 +206,9 @@ where
             tracing::debug!(queue = %self.queues[place].name, stale, "answers were too late, or sent twice");
         }
         for outgoing in settle {
-            self.counters.settled(&outgoing.settlement.verdict);
+            if !settled.stale.contains(&outgoing.settlement.id) {
+                self.counters.settled(&outgoing.settlement.verdict);
+            }
             self.forget(outgoing.place);
         }
     }

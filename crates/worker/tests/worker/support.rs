@@ -82,6 +82,8 @@ pub(crate) enum Act {
     Wait,
     /// Waits for a permit, and fails when its token is cancelled.
     WaitPolitely,
+    /// Takes four times what counts as short.
+    Dawdle,
     /// Blocks its thread of the runtime until the door opens.
     Block,
 }
@@ -123,6 +125,7 @@ impl AsyncBody for Act {
                     return Err(TaskError::new("told to stop"));
                 }
             },
+            Self::Dawdle => tokio::time::sleep(ms(20)).await,
             Self::Block => probe.wait_for_the_door(),
         }
         probe.finished.fetch_add(1, Ordering::SeqCst);
