@@ -29,7 +29,7 @@ pub enum Command {
     },
     /// A worker gives verdicts in one call.
     Settle {
-        /// The worker.
+        /// The worker, or the next one that holds something.
         who: Who,
         /// On what, and which.
         picks: Vec<(Pick, Verdicts)>,
@@ -143,8 +143,8 @@ impl ReferenceStateMachine for Plan {
 
     fn transitions(plan: &Self) -> BoxedStrategy<Command> {
         let early = u32::from(!plan.sent) * 20;
-        let settle = if plan.claimed { 9 } else { 1 };
-        let claim = if plan.sent { 7 } else { 1 };
+        let settle = if plan.claimed { 14 } else { 1 };
+        let claim = if plan.sent { 9 } else { 1 };
         Union::new_weighted(vec![
             (
                 6 + early,
@@ -152,7 +152,7 @@ impl ReferenceStateMachine for Plan {
             ),
             (claim, claiming().boxed()),
             (settle, settling().boxed()),
-            (2, who().prop_map(Command::Renew).boxed()),
+            (3, who().prop_map(Command::Renew).boxed()),
             (3, Just(Command::Recover).boxed()),
             (3, (0..IDS).prop_map(Command::Cancel).boxed()),
             (2, (0..IDS).prop_map(Command::Revive).boxed()),
@@ -160,8 +160,8 @@ impl ReferenceStateMachine for Plan {
             (1, (0..SLOTS).prop_map(Command::Crash).boxed()),
             (1, bound().prop_map(Command::Bound).boxed()),
             (2, (0..IDS).prop_map(Command::Outcome).boxed()),
-            (4, span().prop_map(Command::Advance).boxed()),
-            (2, Just(Command::LoseAll).boxed()),
+            (6, span().prop_map(Command::Advance).boxed()),
+            (1, Just(Command::LoseAll).boxed()),
         ])
         .boxed()
     }
@@ -176,7 +176,7 @@ impl ReferenceStateMachine for Plan {
 fn sent() -> impl Strategy<Value = Sent> {
     let countdown = prop_oneof![
         3 => Just(None),
-        1 => (0..20u64).prop_map(|n| Some(secs(n))),
+        1 => (0..8u64).prop_map(|n| Some(secs(n))),
     ];
     let early = prop::bool::weighted(0.1);
     let priority = prop::sample::select(vec![1u8, 5, 5, 9]);
@@ -189,7 +189,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 fn who() -> impl Strategy<Value = Who> {
-    (0..SLOTS, prop::bool::weighted(0.15)).prop_map(|(slot, former)| Who { slot, former })
+    (0..SLOTS, prop::bool::weighted(0.08)).prop_map(|(slot, former)| Who { slot, former })
 }
 
 fn claiming() -> impl Strategy<Value = Command> {
@@ -198,14 +198,14 @@ fn claiming() -> impl Strategy<Value = Command> {
 
 fn settling() -> impl Strategy<Value = Command> {
     let pick = prop_oneof![
-        8 => any::<u8>().prop_map(Pick::Held),
-        2 => any::<u8>().prop_map(Pick::Past),
+        12 => any::<u8>().prop_map(Pick::Held),
+        1 => any::<u8>().prop_map(Pick::Past),
         1 => any::<u8>().prop_map(Pick::Forged),
     ];
     let verdict = prop_oneof![
         any::<bool>().prop_map(Verdicts::Done),
-        (0..10u8).prop_map(Verdicts::Retry),
-        (0..10u8).prop_map(Verdicts::Park),
+        (0..4u8).prop_map(Verdicts::Retry),
+        (0..4u8).prop_map(Verdicts::Park),
         Just(Verdicts::Release),
         any::<bool>().prop_map(Verdicts::Bury),
     ];
@@ -218,11 +218,11 @@ fn bound() -> impl Strategy<Value = Option<u64>> {
 
 fn span() -> impl Strategy<Value = Duration> {
     prop_oneof![
-        Just(ms(1)),
-        Just(secs(1)),
-        Just(secs(4)),
-        Just(PATIENCE),
-        Just(LEASE.saturating_sub(ms(1))),
-        Just(LEASE),
+        3 => Just(ms(1)),
+        6 => Just(secs(1)),
+        3 => Just(secs(4)),
+        2 => Just(PATIENCE),
+        1 => Just(LEASE.saturating_sub(ms(1))),
+        1 => Just(LEASE),
     ]
 }

@@ -206,17 +206,19 @@ impl<B: WholeBroker> Session<B> {
     }
 
     async fn settle(&mut self, who: Who, picks: &[(Pick, Verdicts)]) -> Answer {
+        let who = self.somebody_who_holds(who);
         let worker = self.worker(who);
+        let slot = usize::from(who.slot);
+        let mut held = std::mem::take(&mut self.slots[slot].held);
         let settlements: Vec<Settlement> = picks
             .iter()
-            .filter_map(|(pick, verdict)| self.settlement(who, *pick, *verdict))
+            .filter_map(|(pick, verdict)| {
+                let (id, fence) = self.picked(&mut held, *pick)?;
+                let verdict = verdict_of(*verdict, fence);
+                Some(Settlement { id, fence, verdict })
+            })
             .collect();
-        for settlement in &settlements {
-            let held = &mut self.slots[usize::from(who.slot)].held;
-            held.retain(|delivery| {
-                delivery.fence != settlement.fence || delivery.id != settlement.id
-            });
-        }
+        self.slots[slot].held = held;
         let answer = self
             .broker
             .settle(worker, &self.queue, settlements.clone())
@@ -226,38 +228,23 @@ impl<B: WholeBroker> Session<B> {
         Answer::Settled(worker, settlements, settled)
     }
 
-    fn settlement(&self, who: Who, pick: Pick, verdict: Verdicts) -> Option<Settlement> {
-        let held = &self.slots[usize::from(who.slot)].held;
-        let nth = |list: &[Delivery], n: u8| {
-            let index = usize::from(n).checked_rem(list.len())?;
-            Some((list[index].id, list[index].fence))
-        };
-        let (id, fence) = match pick {
-            Pick::Held(n) => nth(held, n)?,
-            Pick::Past(n) => nth(&self.past, n)?,
-            Pick::Forged(n) => {
-                let (id, fence) = nth(held, n)?;
-                let number = fence.number + 1;
-                (id, Fence { number, ..fence })
+    /// A worker settles once what it holds; a second verdict comes from `Pick::Past`.
+    fn picked(&self, held: &mut Vec<Delivery>, pick: Pick) -> Option<(TaskId, Fence)> {
+        match pick {
+            Pick::Held(n) => {
+                let delivery = held.remove(nth(held, n)?);
+                Some((delivery.id, delivery.fence))
             }
-        };
-        let failure = Failure::new(FailureKind::Error, "broken");
-        // Longer than a sequence lasts by anybody's clock: brokers may keep outcomes by another than the one that is moved.
-        let kept = |keep: bool| keep.then_some(hours(24));
-        let verdict = match verdict {
-            Verdicts::Done(keep) => Verdict::Done {
-                outcome: Outcome::Done(fence.number.to_be_bytes().to_vec().into()),
-                keep: kept(keep),
-            },
-            Verdicts::Retry(n) => Verdict::RetryIn(secs(n.into())),
-            Verdicts::Park(n) => Verdict::Park(secs(n.into())),
-            Verdicts::Release => Verdict::Release,
-            Verdicts::Bury(keep) => Verdict::Bury {
-                failure,
-                keep: kept(keep),
-            },
-        };
-        Some(Settlement { id, fence, verdict })
+            Pick::Past(n) => {
+                let delivery = &self.past[nth(&self.past, n)?];
+                Some((delivery.id, delivery.fence))
+            }
+            Pick::Forged(n) => {
+                let Delivery { id, fence, .. } = held[nth(held, n)?];
+                let number = fence.number + 1;
+                Some((id, Fence { number, ..fence }))
+            }
+        }
     }
 
     async fn renew(&mut self, who: Who) -> Answer {
@@ -308,6 +295,13 @@ impl<B: WholeBroker> Session<B> {
         }
     }
 
+    fn somebody_who_holds(&self, who: Who) -> Who {
+        let holds = |slot: &u8| !self.slots[usize::from(*slot)].held.is_empty();
+        let mut slots = (who.slot..SLOTS).chain(0..who.slot);
+        let slot = slots.find(holds).unwrap_or(who.slot);
+        Who { slot, ..who }
+    }
+
     async fn renew_identity(&mut self, slot: u8) {
         let fresh = self.identity().await;
         let slot = &mut self.slots[usize::from(slot)];
@@ -322,6 +316,28 @@ impl<B: WholeBroker> Session<B> {
         let answer = self.broker.register(worker, &self.queue, LEASE).await;
         answer.expect("registering is answered");
         worker
+    }
+}
+
+fn nth(list: &[Delivery], n: u8) -> Option<usize> {
+    usize::from(n).checked_rem(list.len())
+}
+
+fn verdict_of(verdict: Verdicts, fence: Fence) -> Verdict {
+    // Longer than a sequence lasts by anybody's clock: brokers may keep outcomes by another than the one that is moved.
+    let kept = |keep: bool| keep.then_some(hours(24));
+    match verdict {
+        Verdicts::Done(keep) => Verdict::Done {
+            outcome: Outcome::Done(fence.number.to_be_bytes().to_vec().into()),
+            keep: kept(keep),
+        },
+        Verdicts::Retry(n) => Verdict::RetryIn(secs(n.into())),
+        Verdicts::Park(n) => Verdict::Park(secs(n.into())),
+        Verdicts::Release => Verdict::Release,
+        Verdicts::Bury(keep) => Verdict::Bury {
+            failure: Failure::new(FailureKind::Error, "broken"),
+            keep: kept(keep),
+        },
     }
 }
 
