@@ -167,6 +167,7 @@ async fn nothing_starts_past_the_local_deadline() {
         .worker()
         .concurrency(1)
         .flag("prefetch", "1")
+        .flag("cpu-threads", "1")
         .lease(LEASE);
     let frozen = worker.clone().broker(&proxy.url()).spawn();
     let id = claim_without_an_answer(&stage, &proxy, Fault::HoldReplies).await;
@@ -203,6 +204,7 @@ async fn a_claim_whose_answer_is_lost_does_not_strand_the_task() {
         .worker()
         .concurrency(1)
         .flag("prefetch", "1")
+        .flag("cpu-threads", "1")
         .lease(secs(30));
     let mut alive = worker.broker(&proxy.url()).spawn();
     let id = claim_without_an_answer(&stage, &proxy, Fault::DropReplies).await;

@@ -46,6 +46,7 @@ async fn a_worker_survives_any_outage_of_redis() {
         stage.worker().lease(LEASE).spawn(),
     ];
     let redis = &stage.redis;
+    stage.known_workers(2).await;
     tasks_run(&client, &mut workers, "the start").await;
 
     redis.kill9();
@@ -118,6 +119,8 @@ async fn a_restart_of_redis_with_an_append_only_file_loses_nothing() {
         stage.worker().concurrency(16).lease(LEASE).spawn(),
         stage.worker().concurrency(16).lease(LEASE).spawn(),
     ];
+    // A worker that does not reach Redis at its start ends by itself; what follows is for those that have started.
+    stage.known_workers(2).await;
     let mut accepted: Vec<TaskId> = Vec::new();
     for _ in 0..4 {
         let handles = client.send_all((0..500).map(|_| nap(2))).await.unwrap();
@@ -161,6 +164,8 @@ async fn disturbed(stage: &Stage, disturbance: &[&str]) {
         stage.worker().concurrency(16).lease(secs(20)).spawn(),
         stage.worker().concurrency(16).lease(secs(20)).spawn(),
     ];
+    // A worker that does not reach Redis at its start ends by itself; what follows is for those that have started.
+    stage.known_workers(2).await;
     let mut accepted: Vec<TaskId> = Vec::new();
     for _ in 0..30 {
         // A send whose answer is lost is repeated with the same ids by the client itself.
@@ -199,8 +204,8 @@ async fn a_worker_behind_a_half_open_connection_claims_again_without_a_restart()
         .await;
         proxy.set(Fault::Pass);
         tasks_run(&client, &mut worker, "a half-open connection").await;
+        stage.at_rest().await;
     }
-    stage.at_rest().await;
 }
 
 #[tokio::test]
