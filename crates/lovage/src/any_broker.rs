@@ -12,6 +12,10 @@ use lovage_core::{
 
 use crate::error::ConnectError;
 
+/// The namespace unless another is named, as the Redis broker has it.
+#[cfg(feature = "memory")]
+const NAMESPACE_DEFAULT: &str = "lovage";
+
 /// The broker that an address names: Redis, or the one inside this process. Cheap to clone.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -114,7 +118,7 @@ fn memory(address: &str, namespace: Option<&str>) -> Result<AnyBroker, ConnectEr
 
     use lovage_broker_memory::MemoryBroker;
 
-    type Named = Mutex<HashMap<(String, Option<String>), MemoryBroker>>;
+    type Named = Mutex<HashMap<(String, String), MemoryBroker>>;
     // Never emptied: the data of a named broker must outlive the last client that happens to look at it, as it
     // does with a server. Bounded by the names that a program uses.
     static NAMED: LazyLock<Named> = LazyLock::new(Mutex::default);
@@ -126,7 +130,8 @@ fn memory(address: &str, namespace: Option<&str>) -> Result<AnyBroker, ConnectEr
     if name.is_empty() {
         return Ok(AnyBroker::Memory(MemoryBroker::new()));
     }
-    let key = (name.to_owned(), namespace.map(str::to_owned));
+    let namespace = namespace.unwrap_or(NAMESPACE_DEFAULT);
+    let key = (name.to_owned(), namespace.to_owned());
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(AnyBroker::Memory(named.entry(key).or_default().clone()))
 }

@@ -56,6 +56,9 @@ async fn memory_brokers_of_one_name_share_their_data() {
     one.send(add(1, 2)).await.unwrap();
     assert_eq!(other.counts("sums").await.unwrap().ready, 1);
     assert_eq!(elsewhere.counts("sums").await.unwrap().ready, 0);
+    let named = Client::builder("memory://shared").namespace("lovage");
+    let named = named.connect().await.unwrap();
+    assert_eq!(named.counts("sums").await.unwrap().ready, 1);
 }
 
 #[tokio::test]
@@ -162,6 +165,22 @@ async fn what_cannot_be_sent_is_refused_before_it_is() {
     assert!(matches!(custom, SendError::Invalid { .. }), "{custom:?}");
     let large = client.send(forget("x".repeat(5 << 20))).await.unwrap_err();
     assert!(matches!(large, SendError::Encode(_)), "{large:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_one_of_many_concurrent_sends_is_one_task() {
+    let client = Client::connect("memory://").await.unwrap();
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..64 {
+        let client = client.clone();
+        callers.spawn(async move {
+            for n in 0..200 {
+                client.send(add(caller, n)).await.unwrap();
+            }
+        });
+    }
+    callers.join_all().await;
+    assert_eq!(client.counts("sums").await.unwrap().ready, 64 * 200);
 }
 
 #[tokio::test]
