@@ -20,6 +20,9 @@ use crate::error::{broker_error, spoils_connection};
 
 /// The longest block: bounds how long a ring can be lost with a process that dies in it, and notices a dead peer.
 const BLOCK: Duration = secs(5);
+/// How long a connection is kept while nobody waits: a worker waits again as soon as it has run what a ring brought,
+/// and each turn through the pool costs a trip for its UNWATCH and PING.
+const KEPT: Duration = secs(5);
 /// Queues that one handle can wait for at the same time.
 const LISTENERS_MAX: usize = 256;
 
@@ -179,7 +182,7 @@ impl Bell {
     }
 }
 
-/// Runs for as long as the handle lives; without a waiter it holds no connection.
+/// Runs for as long as the handle lives; without a waiter it holds no connection for long.
 async fn listen(bell: Arc<Bell>, pool: Pool) {
     let mut failures = 0;
     loop {
@@ -198,7 +201,7 @@ async fn listen(bell: Arc<Bell>, pool: Pool) {
     }
 }
 
-/// Listens on one connection until nobody waits any more.
+/// Listens on one connection until nobody has waited for a while.
 async fn serve(bell: &Bell, pool: &Pool) -> Result<(), Failed> {
     let mut connection = pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => Failed::Connection(error.to_string()),
@@ -209,7 +212,13 @@ async fn serve(bell: &Bell, pool: &Pool) -> Result<(), Failed> {
             put_back(&mut connection, bell).await?;
         }
         if !bell.has_waiters() {
-            return Ok(());
+            if tokio::time::timeout(KEPT, bell.changed.notified())
+                .await
+                .is_err()
+            {
+                return Ok(());
+            }
+            continue;
         }
         let answer = {
             let mut block = redis::cmd("BZPOPMIN");
