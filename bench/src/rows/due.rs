@@ -17,8 +17,9 @@ const STORM: &str = "due/storm-last";
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
-/// Time enough to send them all before the first is due.
+/// Time enough to send them all before the first is due: for any number, and for each task.
 const LEAD: u64 = 2 * SECOND;
+const LEAD_A_TASK: u64 = MS / 20;
 
 pub(crate) const SPECS: &[Spec] = &[
     Spec {
@@ -79,7 +80,7 @@ async fn spread(bench: &mut Bench, count: u64, span: u64) -> Result<Lateness> {
     bench.site.flush().await?;
     let client = bench.site.client().await?;
     let mut worker = Process::worker(&bench.site.url(), &[]).await?;
-    let first_ms = (now_ns() + LEAD) / MS;
+    let first_ms = (now_ns() + LEAD + count * LEAD_A_TASK) / MS;
     let sends = (0..count).map(|_| {
         // A whole millisecond, as the wire has it.
         let due_ms = first_ms + fastrand::u64(0..span / MS);
