@@ -6,5 +6,6 @@
 )]
 
 mod outcomes;
+mod process;
 mod support;
 mod working;
