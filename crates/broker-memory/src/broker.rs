@@ -137,8 +137,11 @@ impl Membership for MemoryBroker {
         queue: &QueueName,
         lease: Duration,
     ) -> Result<(), BrokerError> {
-        self.with(queue, |data, now| data.register(worker, lease, now));
-        Ok(())
+        if self.with(queue, |data, now| data.register(worker, lease, now)) {
+            return Ok(());
+        }
+        let reason = format!("worker {worker} was recovered: take a new identity");
+        Err(BrokerError::Refused(TransportError::new(reason)))
     }
 
     async fn holdings(

@@ -10,12 +10,14 @@ use crate::queue::{Queue, Suspicion};
 const CANCELLED_MAX: usize = 100;
 
 impl Queue {
-    /// Makes an identity known, with a lease.
-    pub(crate) fn register(&mut self, worker: WorkerId, lease: Duration, now: Millis) {
+    /// Makes an identity known, with a lease; `false` if recovery is taking its tasks, since it is dead for good.
+    pub(crate) fn register(&mut self, worker: WorkerId, lease: Duration, now: Millis) -> bool {
         let member = self.members.entry(worker).or_default();
-        if member.suspicion != Suspicion::Taken {
+        let lives = member.suspicion != Suspicion::Taken;
+        if lives {
             member.lease_end = now.plus(lease);
         }
+        lives
     }
 
     /// Makes the lease of a known identity end `lease` from now.

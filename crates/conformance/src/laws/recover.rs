@@ -235,6 +235,8 @@ pub async fn a_large_recovery_takes_several_calls(harness: impl Harness) {
     assert!((1..450).contains(&first.released), "{first:?}");
     let renewal = world.broker.renew(lost, &world.queue, LEASE).await;
     assert_eq!(renewal.unwrap(), Renewal::Lost);
+    let again = world.broker.register(lost, &world.queue, LEASE).await;
+    assert!(again.is_err(), "a dead identity cannot come back");
     assert_eq!(world.try_claim(lost, 1).await, lovage_core::Claim::NoLease);
     let remaining: Vec<TaskId> = world
         .broker
