@@ -2,7 +2,7 @@
 
 /// Makes one test of each law for the broker that `$harness` makes, in a module a verb.
 ///
-/// ```ignore
+/// ```text
 /// lovage_conformance::suite!(MemoryHarness);
 /// ```
 #[macro_export]
