@@ -156,6 +156,11 @@ impl Encoded {
         self.id
     }
 
+    /// Whether it may run at most once.
+    pub fn acks_early(&self) -> bool {
+        edit::acks_early(&self.bytes)
+    }
+
     /// The wire form.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -206,7 +206,8 @@ impl Client {
     ) -> Result<(), SendError> {
         let id = encoded.id();
         let line = self.line(queue);
-        let mut attempts = Attempts::until(instant_in(self.0.deadline));
+        let tasks = std::slice::from_ref(&encoded);
+        let mut attempts = Attempts::at(tasks, instant_in(self.0.deadline));
         loop {
             match line.send(encoded.clone(), attempts.deadline()).await {
                 Ok(answer) => {
@@ -231,7 +232,7 @@ impl Client {
         let Some(first) = batch.first().map(Encoded::id) else {
             return Ok(());
         };
-        let mut attempts = Attempts::until(instant_in(self.0.deadline));
+        let mut attempts = Attempts::at(&batch, instant_in(self.0.deadline));
         loop {
             let call = self.broker().enqueue(queue, batch.clone());
             let answer = timeout_at(attempts.deadline(), call).await;

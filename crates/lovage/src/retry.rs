@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lovage_core::{Backoff, EnqueueError, TransportError, hours, ms};
+use lovage_core::{Backoff, Encoded, EnqueueError, TransportError, hours, ms};
 use tokio::time::{Instant, sleep};
 
 /// A broker that is back is found within a quarter of a second, and one that is away is not asked more often.
@@ -17,6 +17,7 @@ pub(crate) struct Attempts {
     deadline: Instant,
     made: u32,
     ambiguous: bool,
+    repeats_unknown: bool,
 }
 
 impl Attempts {
@@ -25,6 +26,19 @@ impl Attempts {
             deadline,
             made: 0,
             ambiguous: false,
+            repeats_unknown: true,
+        }
+    }
+
+    /// The attempts at storing `tasks`.
+    ///
+    /// An id is free again once its task is gone: a repeated send that meets a finished first copy runs it again.
+    /// At-most-once tasks must not, so a missing answer ends the attempts at them.
+    pub(crate) fn at(tasks: &[Encoded], deadline: Instant) -> Self {
+        let repeats_unknown = !tasks.iter().any(Encoded::acks_early);
+        Self {
+            repeats_unknown,
+            ..Self::until(deadline)
         }
     }
 
@@ -46,10 +60,14 @@ impl Attempts {
     /// Waits before the next attempt, or says why there is none.
     ///
     /// An attempt without an answer may have stored the tasks, so whatever a later one says, the end of it is
-    /// [`EnqueueError::Unknown`]. Making another is safe: the ids are the same.
+    /// [`EnqueueError::Unknown`]. Making another is safe for tasks that may run more than once: the ids are the same.
     pub(crate) async fn failed(&mut self, error: EnqueueError) -> Result<(), EnqueueError> {
         self.ambiguous |= matches!(error, EnqueueError::Unknown(_));
-        let may_pass = matches!(error, EnqueueError::Unknown(_) | EnqueueError::Refused(_));
+        let may_pass = match error {
+            EnqueueError::Unknown(_) => self.repeats_unknown,
+            EnqueueError::Refused(_) => true,
+            _ => false,
+        };
         if may_pass && self.pause().await {
             return Ok(());
         }

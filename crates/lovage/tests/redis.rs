@@ -166,6 +166,21 @@ async fn a_connection_that_died_without_a_word_is_replaced_within_the_deadline()
 }
 
 #[tokio::test]
+async fn an_at_most_once_send_without_an_answer_is_not_repeated() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(&server).await;
+    let client = hurried(&proxy.url()).await;
+    client.send(add(0, 0)).await.unwrap();
+
+    let before = calls(&server).await;
+
+    proxy.set(Fault::DropReplies);
+    let error = client.send(add(1, 2)).ack(Ack::Early).await.unwrap_err();
+    assert!(matches!(error, SendError::Unknown { .. }), "{error:?}");
+    assert_eq!(calls(&server).await, before + 1);
+}
+
+#[tokio::test]
 async fn a_server_without_memory_refuses_and_nothing_is_stored() {
     let server = RedisServer::builder()
         .arg("maxmemory-policy", "noeviction")
