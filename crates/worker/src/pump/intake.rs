@@ -75,20 +75,22 @@ where
         }
     }
 
-    /// Starts what has a slot.
-    pub(super) fn dispatch(&mut self) {
+    /// Starts what has a slot; answers whether anything had.
+    pub(super) fn dispatch(&mut self) -> bool {
         let began = std::time::Instant::now();
-        let mut waits = false;
+        let (mut waits, mut started) = (false, false);
         for lane in NARROWEST_FIRST {
             while self.lanes[index(lane)].has_room() {
                 let Some(ready) = self.lanes[index(lane)].waiting.pop_front() else {
                     break;
                 };
                 self.start(lane, ready, began);
+                started = true;
             }
             waits |= !self.lanes[index(lane)].waiting.is_empty();
         }
         self.check_hoard(waits);
+        started
     }
 
     fn start(&mut self, lane: Lane, ready: Ready, began: std::time::Instant) {
