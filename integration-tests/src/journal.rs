@@ -1,5 +1,6 @@
 //! What happened to tasks, written by the worker processes and read by the test.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -97,6 +98,26 @@ impl Journal {
         // The last line may be under way.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(parse).collect()
+    }
+
+    /// All starts so far, by task: for tests with many tasks.
+    pub fn all_starts(&self) -> HashMap<TaskId, Vec<Entry>> {
+        self.all_of_kind(Event::Start)
+    }
+
+    /// All ends so far, by task.
+    pub fn all_ends(&self) -> HashMap<TaskId, Vec<Entry>> {
+        self.all_of_kind(Event::End)
+    }
+
+    fn all_of_kind(&self, event: Event) -> HashMap<TaskId, Vec<Entry>> {
+        let mut found: HashMap<TaskId, Vec<Entry>> = HashMap::new();
+        for entry in self.entries() {
+            if entry.event == event {
+                found.entry(entry.id).or_default().push(entry);
+            }
+        }
+        found
     }
 
     /// The entries of one task.

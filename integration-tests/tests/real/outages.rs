@@ -1,12 +1,11 @@
 //! Redis away, full, silent, read-only or half there; and keys that somebody else has written.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use lovage::{Client, Handle, SendError};
 use lovage_core::{TaskId, ms, secs};
 use lovage_integration_tests::tasks::{hold, nap, quick};
-use lovage_integration_tests::{Event, LIMIT, Stage, WorkerProcess, eventually, stays};
+use lovage_integration_tests::{LIMIT, Stage, WorkerProcess, eventually, stays};
 use lovage_test_redis::{Fault, FaultProxy, RedisServer};
 
 use crate::{stage, stage_over};
@@ -134,29 +133,21 @@ async fn a_restart_of_redis_with_an_append_only_file_loses_nothing() {
 }
 
 fn all_ended(stage: &Stage, ids: &[TaskId]) {
-    let entries = stage.journal.entries();
+    let ends = stage.journal.all_ends();
     for id in ids {
-        let ended = entries
-            .iter()
-            .any(|entry| entry.id == *id && entry.event == Event::End);
-        assert!(ended, "{id} never ended");
+        assert!(ends.contains_key(id), "{id} never ended");
     }
 }
 
 /// Each of `ids` started once and only once.
 fn each_started_once(stage: &Stage, ids: &[TaskId]) {
-    let mut starts: HashMap<TaskId, usize> = HashMap::new();
-    for entry in stage.journal.entries() {
-        if entry.event == Event::Start {
-            *starts.entry(entry.id).or_default() += 1;
-        }
-    }
+    let starts = stage.journal.all_starts();
     for id in ids {
-        assert_eq!(starts.get(id), Some(&1), "starts of {id}");
+        assert_eq!(starts.get(id).map(Vec::len), Some(1), "starts of {id}");
     }
 }
 
-/// Sends 3,000 tasks while `disturb` happens again and again, and holds that each ran exactly once.
+/// Sends 3,000 tasks while a disturbance happens again and again, and holds that each ran exactly once.
 async fn disturbed(stage: &Stage, disturbance: &[&str]) {
     let client = stage.client().await;
     // Longer than any disturbance here: no lease may end.
@@ -244,8 +235,9 @@ async fn a_full_redis_still_drains() {
     }
     gate.open();
     stage.at_rest().await;
+    let ends = stage.journal.all_ends();
     for handle in &waiting {
-        assert_eq!(stage.journal.ends(handle.id()).len(), 1, "{}", handle.id());
+        assert_eq!(ends[&handle.id()].len(), 1, "{}", handle.id());
     }
     assert_eq!(other.ended(), None);
 

@@ -217,8 +217,10 @@ async fn a_rolling_restart_runs_every_task_once() {
         present = next;
     }
     stage.at_rest().await;
+    let all_starts = stage.journal.all_starts();
     for handle in &handles {
-        let starts = stage.journal.starts(handle.id()).len();
-        assert_eq!(starts, 1, "{}", handle.id());
+        let starts = &all_starts[&handle.id()];
+        assert_eq!(starts.len(), 1, "{starts:?}");
+        assert_eq!(starts[0].losses, 0, "charged for a clean stop: {starts:?}");
     }
 }
