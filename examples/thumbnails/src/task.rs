@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader};
 use lovage::prelude::*;
@@ -91,15 +91,58 @@ pub fn is_leftover(file: &Path, id: lovage::TaskId) -> bool {
 }
 
 fn decode(image: &Path) -> anyhow::Result<DynamicImage> {
+    let bytes = fs::read(image)?;
     // What the bytes are counts, not what the name says; the reader's own limits stop a decompression bomb.
-    let mut decoder = ImageReader::open(image)?
-        .with_guessed_format()?
-        .into_decoder()?;
+    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format()?;
+    if reader.format() == Some(ImageFormat::Jpeg) && !has_end(&bytes) {
+        // The decoder would fill what is missing with grey and say nothing.
+        bail!(
+            "the JPEG is cut off: {} bytes, and no end among them",
+            bytes.len()
+        );
+    }
+    let mut decoder = reader.into_decoder()?;
     // A camera held upright says so in the metadata and stores the picture lying down.
     let orientation = decoder.orientation()?;
     let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+/// Whether a JPEG has its end marker after its picture. Looks from segment to segment: a preview inside the metadata
+/// has an end of its own, and cameras append data behind the true one.
+fn has_end(jpeg: &[u8]) -> bool {
+    const START: u8 = 0xd8;
+    const SCAN: u8 = 0xda;
+    const END: u8 = 0xd9;
+    let mut at = 0;
+    while let Some(&[0xff, marker]) = jpeg.get(at..at + 2) {
+        at += 2;
+        match marker {
+            END => return true,
+            START => continue,
+            // Fill before a marker.
+            0xff => {
+                at -= 1;
+                continue;
+            }
+            _ => {}
+        }
+        let Some(&[high, low]) = jpeg.get(at..at + 2) else {
+            return false;
+        };
+        at += usize::from(u16::from_be_bytes([high, low]));
+        if marker == SCAN {
+            // Up to the next marker that is neither a stuffed byte nor a restart.
+            let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7);
+            let rest = jpeg.get(at..).unwrap_or_default();
+            let Some(length) = rest.windows(2).position(is_marker) else {
+                return false;
+            };
+            at += length;
+        }
+    }
+    false
 }
 
 fn write_whole(target: &Path, part: &Path, bytes: &[u8]) -> anyhow::Result<()> {
@@ -169,6 +212,25 @@ mod tests {
                 .color()
                 .has_alpha()
         );
+    }
+
+    #[test]
+    fn a_jpeg_that_is_cut_off_is_an_error_and_data_behind_its_end_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("photo.jpg");
+        RgbImage::from_fn(64, 64, |x, y| {
+            Rgb([x, y, x * y].map(|shade| u8::try_from(shade % 256).unwrap()))
+        })
+        .save(&image)
+        .unwrap();
+        let whole = fs::read(&image).unwrap();
+
+        fs::write(&image, &whole[..whole.len() * 3 / 4]).unwrap();
+        let error = call(&image, 32).unwrap_err();
+        assert!(format!("{error:#}").contains("cut off"), "{error:#}");
+
+        fs::write(&image, [&whole[..], b"appended by a camera"].concat()).unwrap();
+        assert_eq!(call(&image, 32).unwrap().height, 32);
     }
 
     #[test]
