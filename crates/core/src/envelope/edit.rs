@@ -1,0 +1,68 @@
+//! What the broker does to a stored envelope, for brokers that live in this language; the Redis broker's scripts
+//! do the same at the same offsets.
+
+use super::{Bytes, HEADER_BYTES, Millis, Priority, at, flag};
+
+/// Makes the spans of an accepted envelope into instants counted from `now`.
+pub fn pin(bytes: &Bytes, now: Millis) -> Bytes {
+    let mut pinned = bytes.to_vec();
+    if HEADER_BYTES <= pinned.len() {
+        for (relative, field) in [
+            (flag::START_RELATIVE, at::START),
+            (flag::EXPIRES_RELATIVE, at::EXPIRES),
+        ] {
+            if pinned[at::FLAGS] & relative != 0 {
+                let span = std::time::Duration::from_millis(read_u64(&pinned, field.clone()));
+                pinned[field].copy_from_slice(&now.plus(span).get().to_be_bytes());
+                pinned[at::FLAGS] &= !relative;
+            }
+        }
+    }
+    pinned.into()
+}
+
+/// Counts one more ended attempt, up to 65,535.
+pub fn count_attempt(bytes: &Bytes) -> Bytes {
+    let mut counted = bytes.to_vec();
+    if let Some(&[high, low]) = counted.get(at::ATTEMPTS) {
+        let attempts = u16::from_be_bytes([high, low]).saturating_add(1);
+        counted[at::ATTEMPTS].copy_from_slice(&attempts.to_be_bytes());
+    }
+    counted.into()
+}
+
+/// Forgets the attempts that ended, as a revived task does.
+pub fn reset_attempts(bytes: &Bytes) -> Bytes {
+    let mut reset = bytes.to_vec();
+    if let Some(attempts) = reset.get_mut(at::ATTEMPTS) {
+        attempts.fill(0);
+    }
+    reset.into()
+}
+
+/// When a pinned envelope is due, if it says so.
+pub fn due(bytes: &[u8]) -> Option<Millis> {
+    let flags = *bytes.get(at::FLAGS)?;
+    (flags & flag::START != 0 && HEADER_BYTES <= bytes.len())
+        .then(|| Millis::new(read_u64(bytes, at::START)))
+}
+
+/// The priority; the default one for bytes that are no envelope.
+pub fn priority(bytes: &[u8]) -> Priority {
+    bytes
+        .get(at::PRIORITY)
+        .map_or_else(Priority::default, |level| Priority::new(*level))
+}
+
+/// Whether a lost worker's task is abandoned instead of recovered.
+pub fn acks_early(bytes: &[u8]) -> bool {
+    bytes
+        .get(at::FLAGS)
+        .is_some_and(|flags| flags & flag::ACK_EARLY != 0)
+}
+
+fn read_u64(bytes: &[u8], range: std::ops::Range<usize>) -> u64 {
+    bytes[range]
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
