@@ -296,10 +296,10 @@ pub(crate) fn done(keep: Option<Duration>) -> Verdict {
 
 /// It failed for good.
 pub(crate) fn bury(message: &str) -> Verdict {
-    Verdict::Bury {
-        failure: lovage_core::Failure::new(lovage_core::FailureKind::Error, message),
-        keep: None,
-    }
+    Verdict::Bury(lovage_core::Failure::new(
+        lovage_core::FailureKind::Error,
+        message,
+    ))
 }
 
 /// Bytes that never change.

@@ -26,13 +26,8 @@ pub enum Verdict {
     Park(Duration),
     /// It was not run, or not to its end: back to the head of ready. Counts no attempt.
     Release,
-    /// It shall not run again: kept as a dead letter with its reason.
-    Bury {
-        /// Why.
-        failure: Failure,
-        /// How long the outcome is kept for whoever waits.
-        keep: Option<Duration>,
-    },
+    /// It shall not run again: kept as a dead letter with its reason, which is its outcome for as long as it is kept.
+    Bury(Failure),
 }
 
 /// Decides what becomes of a task whose run number `attempt` (1 for the first) has ended.
@@ -60,10 +55,9 @@ pub fn verdict(
             outcome: Outcome::Done(value),
             keep,
         },
-        Err(error) if error.is_permanent() || policy.max_retries < attempt => Verdict::Bury {
-            failure: error.to_failure(),
-            keep,
-        },
+        Err(error) if error.is_permanent() || policy.max_retries < attempt => {
+            Verdict::Bury(error.to_failure())
+        }
         Err(error) => Verdict::RetryIn(
             error
                 .delay()
@@ -91,7 +85,7 @@ mod tests {
             let verdict = verdict(Err(TaskError::new("no")), attempt, &policy(2), 0.0, None);
             match expected {
                 Some(delay) => assert_eq!(verdict, Verdict::RetryIn(delay), "attempt {attempt}"),
-                None => assert!(matches!(verdict, Verdict::Bury { .. }), "attempt {attempt}"),
+                None => assert!(matches!(verdict, Verdict::Bury(_)), "attempt {attempt}"),
             }
         }
     }
@@ -99,7 +93,7 @@ mod tests {
     #[test]
     fn a_permanent_failure_is_buried_at_once() {
         let error = TaskError::permanent(std::io::Error::other("no such user"));
-        let Verdict::Bury { failure, .. } = verdict(Err(error), 1, &policy(9), 0.0, None) else {
+        let Verdict::Bury(failure) = verdict(Err(error), 1, &policy(9), 0.0, None) else {
             panic!("not buried");
         };
         assert_eq!(failure.message, "no such user");

@@ -118,7 +118,7 @@ fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -
     );
     let (task, id, attempt) = (context.task(), context.id(), context.attempt());
     match &verdict {
-        Verdict::Bury { failure, .. } => {
+        Verdict::Bury(failure) => {
             tracing::warn!(%task, %id, attempt, %failure, "the task failed for good and is a dead letter now");
         }
         Verdict::RetryIn(delay) => {

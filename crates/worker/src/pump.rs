@@ -236,8 +236,5 @@ fn poll_bells(
 
 fn abandoned() -> Verdict {
     let text = "its worker ended the run; it may have run in part, and is not run again";
-    Verdict::Bury {
-        failure: Failure::new(FailureKind::Abandoned, text),
-        keep: None,
-    }
+    Verdict::Bury(Failure::new(FailureKind::Abandoned, text))
 }

@@ -70,7 +70,7 @@ impl Counters {
             } => &self.expired,
             Verdict::Done { .. } => &self.done,
             Verdict::RetryIn(_) => &self.retried,
-            Verdict::Bury { .. } => &self.buried,
+            Verdict::Bury(_) => &self.buried,
             Verdict::Park(_) => &self.parked,
             _ => &self.released,
         };

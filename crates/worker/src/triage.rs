@@ -103,7 +103,7 @@ impl Tasks {
                 return Triage::Settle(malformed(reason));
             }
             Err(error @ DecodeError::Version { .. }) => {
-                return Triage::Settle(self.unknown(&error, delivery.parked, now, None));
+                return Triage::Settle(self.unknown(&error, delivery.parked, now));
             }
             Err(error) => return Triage::Settle(malformed(error)),
         };
@@ -113,8 +113,7 @@ impl Tasks {
                 envelope.task.as_str(),
                 self.names
             );
-            let keep = envelope.result_ttl;
-            return Triage::Settle(self.unknown(&reason, delivery.parked, now, keep));
+            return Triage::Settle(self.unknown(&reason, delivery.parked, now));
         };
         let expires_in = match envelope.expires {
             Some(When::At(instant)) if instant <= now => {
@@ -132,18 +131,11 @@ impl Tasks {
         )))
     }
 
-    fn unknown(
-        &self,
-        reason: &impl ToString,
-        parked: Option<Parked>,
-        now: Millis,
-        keep: Option<Duration>,
-    ) -> Verdict {
+    fn unknown(&self, reason: &impl ToString, parked: Option<Parked>, now: Millis) -> Verdict {
         match parked {
-            Some(parked) if self.unknown_grace <= now.since(parked.since) => Verdict::Bury {
-                failure: Failure::new(FailureKind::UnknownTask, reason.to_string()),
-                keep,
-            },
+            Some(parked) if self.unknown_grace <= now.since(parked.since) => {
+                Verdict::Bury(Failure::new(FailureKind::UnknownTask, reason.to_string()))
+            }
             _ => {
                 let times = parked.map_or(0, |parked| parked.times);
                 let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
@@ -210,8 +202,5 @@ pub(crate) fn expired(keep: Option<Duration>) -> Verdict {
 }
 
 fn malformed(reason: impl std::fmt::Display) -> Verdict {
-    Verdict::Bury {
-        failure: Failure::new(FailureKind::Malformed, reason),
-        keep: None,
-    }
+    Verdict::Bury(Failure::new(FailureKind::Malformed, reason))
 }

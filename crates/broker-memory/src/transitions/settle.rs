@@ -54,7 +54,7 @@ impl Queue {
                 parked.times += 1;
                 self.schedule(id, now.plus(span));
             }
-            Verdict::Bury { failure, .. } => self.bury(id, failure, now),
+            Verdict::Bury(failure) => self.bury(id, failure, now),
             // Release, and what a newer core knows and this broker does not: it must not be lost.
             _ => {
                 let place = heads.next().expect("there is a place for each verdict");

@@ -196,7 +196,7 @@ fn wire(verdict: Verdict) -> (&'static str, Option<u64>, Bytes) {
         Verdict::RetryIn(span) => ("retry", Some(span_ms(span)), Bytes::new()),
         Verdict::Park(span) => ("park", Some(span_ms(span)), Bytes::new()),
         // Nothing is kept beside a dead letter: it answers with its reason.
-        Verdict::Bury { failure, .. } => ("bury", None, failure.encode().into()),
+        Verdict::Bury(failure) => ("bury", None, failure.encode().into()),
         // `Release`, and what a later version of the contract may add: giving the task back is always right.
         _ => ("release", None, Bytes::new()),
     }

@@ -112,10 +112,7 @@ async fn rubbish_in_a_ready_list_is_kept_as_a_dead_letter() {
     let revived = claim(&broker, worker, 10).await;
     assert_eq!(revived[0].bytes, Bytes::from_static(b"x"));
     let failure = Failure::new(FailureKind::Malformed, "not an envelope");
-    let bury = Verdict::Bury {
-        failure,
-        keep: None,
-    };
+    let bury = Verdict::Bury(failure);
     let settled = broker
         .settle(worker, &mail(), vec![settlement(&revived[0], bury)])
         .await
@@ -259,10 +256,7 @@ impl Prepared {
         let ids = send(broker, 4).await;
         let held = claim(broker, worker, 3).await;
         let failure = Failure::new(FailureKind::Error, "no");
-        let bury = Verdict::Bury {
-            failure,
-            keep: None,
-        };
+        let bury = Verdict::Bury(failure);
         let verdicts = vec![
             settlement(&held[0], bury),
             settlement(&held[1], Verdict::Park(secs(60))),
@@ -319,10 +313,7 @@ impl Prepared {
                     Verdict::RetryIn(ms(1)),
                     Verdict::Release,
                     Verdict::Park(ms(1)),
-                    Verdict::Bury {
-                        failure,
-                        keep: Some(secs(1)),
-                    },
+                    Verdict::Bury(failure),
                 ];
                 let verdicts = self
                     .held

@@ -204,18 +204,13 @@ pub async fn a_dead_letter_answers_with_its_reason_while_it_is_dead(harness: imp
     assert_eq!(soon("the outcome", waiter).await.unwrap(), the_value());
 }
 
-/// The reason stays with the dead letter, whatever the span that its worker named for the result.
+/// The reason stays with the dead letter.
 pub async fn a_revived_task_has_no_outcome_of_its_former_life(harness: impl Harness) {
     let world = World::start(harness).await;
     let worker = world.worker().await;
     let sent = world.send(1).await;
     let delivery = world.claim_one(worker).await;
-    let Verdict::Bury { failure, .. } = bury("broken") else {
-        unreachable!("it buries");
-    };
-    let keep = Some(hours(1));
-    let verdict = Verdict::Bury { failure, keep };
-    world.settle_one(worker, &delivery, verdict).await;
+    world.settle_one(worker, &delivery, bury("broken")).await;
     world.broker.revive(&world.queue, sent[0]).await.unwrap();
     assert_eq!(world.awaited(sent[0], ms(10)).await, Awaited::TimedOut);
     let delivery = world.claim_one(worker).await;

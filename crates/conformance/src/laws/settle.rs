@@ -89,10 +89,7 @@ pub async fn a_buried_task_is_kept_with_its_reason(harness: impl Harness) {
         causes: vec!["no such user".into()],
         ..Failure::new(FailureKind::Panic, "boom")
     };
-    let verdict = Verdict::Bury {
-        failure: failure.clone(),
-        keep: None,
-    };
+    let verdict = Verdict::Bury(failure.clone());
     world.settle_one(worker, &delivery, verdict).await;
     assert_eq!(world.state(delivery.id).await, Place::Dead);
     let letters = world.broker.dead_letters(&world.queue, 0, 9).await.unwrap();

@@ -122,8 +122,8 @@ pub enum Verdicts {
     Park(u8),
     /// It is given back.
     Release,
-    /// It is buried; the outcome is kept or not.
-    Bury(bool),
+    /// It is buried.
+    Bury,
 }
 
 /// What is known of a sequence while it is made: enough to send before claiming and to claim before settling.
@@ -207,7 +207,7 @@ fn settling() -> impl Strategy<Value = Command> {
         (0..4u8).prop_map(Verdicts::Retry),
         (0..4u8).prop_map(Verdicts::Park),
         Just(Verdicts::Release),
-        any::<bool>().prop_map(Verdicts::Bury),
+        Just(Verdicts::Bury),
     ];
     (who(), vec((pick, verdict), 1..5)).prop_map(|(who, picks)| Command::Settle { who, picks })
 }

@@ -334,10 +334,7 @@ fn verdict_of(verdict: Verdicts, fence: Fence) -> Verdict {
         Verdicts::Retry(n) => Verdict::RetryIn(secs(n.into())),
         Verdicts::Park(n) => Verdict::Park(secs(n.into())),
         Verdicts::Release => Verdict::Release,
-        Verdicts::Bury(keep) => Verdict::Bury {
-            failure: Failure::new(FailureKind::Error, "broken"),
-            keep: kept(keep),
-        },
+        Verdicts::Bury => Verdict::Bury(Failure::new(FailureKind::Error, "broken")),
     }
 }
 

@@ -210,7 +210,7 @@ impl Bodies {
     async fn verdict_on(self, delivery: Delivery, now: Millis) -> Verdict {
         let envelope = match Envelope::decode(&delivery.bytes) {
             Ok(envelope) => envelope,
-            Err(error) => return bury(FailureKind::Malformed, &error.to_string(), None),
+            Err(error) => return bury(FailureKind::Malformed, &error.to_string()),
         };
         let keep = envelope.result_ttl;
         if matches!(envelope.expires, Some(When::At(instant)) if instant <= now) {
@@ -219,7 +219,7 @@ impl Bodies {
         }
         let Some(task) = self.registry.get(envelope.task.as_str()).copied() else {
             let reason = format!("no task is named {}", envelope.task);
-            return bury(FailureKind::UnknownTask, &reason, keep);
+            return bury(FailureKind::UnknownTask, &reason);
         };
         self.check_needs(&task);
         let mut said = TaskOptions::new().ack(envelope.ack);
@@ -270,9 +270,8 @@ fn panic_message(payload: Option<&(dyn Any + Send)>) -> &str {
     text.unwrap_or("a panic without a message")
 }
 
-fn bury(kind: FailureKind, reason: &str, keep: Option<Duration>) -> Verdict {
-    let failure = Failure::new(kind, reason);
-    Verdict::Bury { failure, keep }
+fn bury(kind: FailureKind, reason: &str) -> Verdict {
+    Verdict::Bury(Failure::new(kind, reason))
 }
 
 fn count(runs: usize) -> usize {

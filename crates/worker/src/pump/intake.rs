@@ -185,7 +185,7 @@ fn hold(
 fn note(delivery: &Delivery, verdict: &Verdict) {
     let id = delivery.id;
     match verdict {
-        Verdict::Bury { failure, .. } => {
+        Verdict::Bury(failure) => {
             tracing::warn!(%id, %failure, "a task cannot be run here and is a dead letter now");
         }
         Verdict::Park(delay) if delivery.parked.is_none() => {
