@@ -225,7 +225,8 @@ async fn a_full_redis_still_drains() {
         .unwrap();
     let impatient = Client::builder(stage.redis.url()).deadline(secs(1));
     let impatient = impatient.connect().await.unwrap();
-    let refused = impatient.send(quick(1)).await.unwrap_err();
+    let never = TaskId::random();
+    let refused = impatient.send(quick(1)).id(never).await.unwrap_err();
     assert!(matches!(refused, SendError::Refused(_)), "{refused:?}");
     // Recovery, claims, renewals and verdicts go on: the worker is lost, another takes all.
     lost.kill9();
@@ -247,6 +248,8 @@ async fn a_full_redis_still_drains() {
         .await
         .unwrap();
     tasks_run(&client, &mut [other], "memory was freed").await;
+    stage.at_rest().await;
+    assert_eq!(stage.journal.of(never), [], "a refused send was stored");
 }
 
 #[tokio::test]
