@@ -2,7 +2,8 @@
 -- KEYS  1 Q:meta   2 Q:tasks   3 Q:active:W   4 Q:scheduled   5 Q:ghosts   6 Q:facts   7 Q:dead   8 Q:reasons
 --       9 Q:bell   10-19 Q:ready:0 to 9
 -- ARGV  1 now, '' for Redis's clock   2 field of the lease in Q:meta   3 max, 1 to 1000
--- Reply 'no_lease' | {now, fence, held, ms until the next is due or -1, ids, envelopes, facts if any task has some}
+-- Reply 'no_lease' | {now, fence, held, ms until the next is due or -1, the ids, 16 bytes each, as one string, envelopes,
+--       facts if any task has some}
 local meta, tasks, active, scheduled, ghosts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local facts, dead, reasons, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local READY = 10
@@ -140,6 +141,6 @@ if 0 < n then
 end
 if max <= n or more then ring(bell) end
 
-local reply = {now, fence, held, next_due and math.max(next_due - now, 0) or -1, ids, envelopes}
+local reply = {now, fence, held, next_due and math.max(next_due - now, 0) or -1, table.concat(ids), envelopes}
 if 0 < n and has(used, 'f') and redis.call('EXISTS', facts) == 1 then reply[7] = hmget(facts, ids) end
 return reply

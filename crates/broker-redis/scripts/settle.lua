@@ -6,9 +6,9 @@
 -- ARGV  1 now, '' for Redis's clock   2 position of the first Q:result:ID   3 what all channels begin with
 --       4 ms for which a cancelled outcome is kept
 --       5.. groups: fence mark, 'done' | 'kept' | 'retry' | 'park' | 'release' | 'bury', span in ms (until it is due;
---       of 'kept' how long, at least 1), outcome of 'done', record of 'bury', number of ids, the ids; at most 1000 ids.
---       'kept' is done as well: there each id is followed by its own outcome, which is kept
--- Reply {held, positions of the ids that this worker does not hold by that fence}
+--       of 'kept' how long, at least 1), outcome of 'done', record of 'bury', the ids, 16 bytes each, as one argument;
+--       at most 1000 ids. 'kept' is done as well: there the outcomes follow, one for each id, which are kept
+-- Reply positions of the ids that this worker does not hold by that fence
 local tasks, active, waiting, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local meta, scheduled, dead, reasons, bell, results = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local READY = 12
@@ -16,34 +16,32 @@ local result_at, channels = tonumber(ARGV[2]), ARGV[3]
 
 local ids, verdicts, bodies, kept, n, at = {}, {}, {}, {}, 0, 5
 while at < #ARGV do
-  local verdict, body, step = {mark = ARGV[at], kind = ARGV[at + 1], span = ARGV[at + 2]}, ARGV[at + 3], 1
+  local verdict, body, group = {mark = ARGV[at], kind = ARGV[at + 1], span = ARGV[at + 2]}, ARGV[at + 3], ARGV[at + 4]
   local keeps = verdict.kind == 'kept'
-  if keeps then verdict.kind, step = 'done', 2 end
-  local last = at + 4 + step * tonumber(ARGV[at + 4])
-  for i = at + 5, last, step do
+  if keeps then verdict.kind = 'done' end
+  at = at + 5
+  for first = 1, #group, 16 do
     n = n + 1
-    ids[n], verdicts[n] = ARGV[i], verdict
-    bodies[n] = step == 1 and body or ARGV[i + 1]
+    ids[n], verdicts[n], bodies[n] = string.sub(group, first, first + 15), verdict, body
     if keeps then
-      kept[n] = KEYS[result_at]
-      result_at = result_at + 1
+      bodies[n], kept[n] = ARGV[at], KEYS[result_at]
+      at, result_at = at + 1, result_at + 1
     end
   end
-  at = last + 1
 end
 
 local marks = hmget(active, ids)
-local mine, mine_ids, stale, all_done = {}, {}, {}, true
+local mine, mine_ids, stale, n_mine, all_done = {}, {}, {}, 0, true
 for i = 1, n do
   if marks[i] == verdicts[i].mark then
-    mine[#mine + 1] = i
-    mine_ids[#mine_ids + 1] = ids[i]
+    n_mine = n_mine + 1
+    mine[n_mine], mine_ids[n_mine] = i, ids[i]
     if verdicts[i].kind ~= 'done' then all_done = false end
   else
     stale[#stale + 1] = i - 1
   end
 end
-if #mine == 0 then return {redis.call('HLEN', active), stale} end
+if n_mine == 0 then return stale end
 
 local some_waiting, some_facts, some_cancels = false, false, false
 if 0 < redis.call('EXISTS', waiting, facts, cancels) then
@@ -71,9 +69,8 @@ local function stop(id, outcome)
 end
 
 if all_done then
-  for k = 1, #mine do
-    local i = mine[k]
-    stop(ids[i], bodies[i])
+  if some_waiting then
+    for k = 1, n_mine do stop(mine_ids[k], bodies[mine[k]]) end
   end
   write('HDEL', tasks, mine_ids)
   gone = mine_ids
@@ -144,14 +141,14 @@ else
   if next(levels) or (0 < #due and (not head or earliest(scheduled) < head)) then ring(bell) end
 end
 
-for k = 1, #mine do
-  local i = mine[k]
-  if kept[i] then
-    redis.call('SET', kept[i], bodies[i], 'PX', verdicts[i].span)
+if next(kept) then
+  for k = 1, n_mine do
+    local i = mine[k]
+    if kept[i] then redis.call('SET', kept[i], bodies[i], 'PX', verdicts[i].span) end
   end
 end
 write('HDEL', active, mine_ids)
 if some_facts then write('HDEL', facts, gone) end
 if some_cancels then write('SREM', cancels, mine_ids) end
 if some_waiting then tell(waiting, channels, ended, outcomes) end
-return {redis.call('HLEN', active), stale}
+return stale

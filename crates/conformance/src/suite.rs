@@ -131,7 +131,7 @@ macro_rules! suite {
                 each_task_of_a_call_gets_its_own_verdict
                 a_verdict_past_the_lease_counts_until_recovery
                 a_full_batch_is_settled_at_once
-                settling_nothing_tells_how_much_is_held
+                settling_nothing_leaves_everything_held
             }
             time {
                 nothing_starts_before_its_time

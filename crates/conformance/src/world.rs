@@ -179,6 +179,12 @@ impl<H: Harness> World<H> {
             .expect("a settlement is answered")
     }
 
+    /// How many tasks the queue says that `worker` holds.
+    pub async fn holds(&self, worker: WorkerId) -> usize {
+        let held = self.broker.holdings(worker, &self.queue).await;
+        held.expect("looking is answered").len()
+    }
+
     /// Gives one verdict on one delivery that must not be stale.
     pub async fn settle_one(&self, worker: WorkerId, delivery: &Delivery, verdict: Verdict) {
         let settled = self

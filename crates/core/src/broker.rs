@@ -274,8 +274,6 @@ pub struct Settlement {
 pub struct Settled {
     /// The tasks that this worker did not hold by the fence it named.
     pub stale: Vec<TaskId>,
-    /// How many tasks this worker still holds by the queue's account.
-    pub held: usize,
 }
 
 /// The answer to a renewal.

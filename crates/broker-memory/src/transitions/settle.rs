@@ -31,10 +31,7 @@ impl Queue {
                 self.apply(id, verdict, now, &mut heads);
             }
         }
-        Settled {
-            stale,
-            held: self.held(worker),
-        }
+        Settled { stale }
     }
 
     fn apply(&mut self, id: TaskId, verdict: Verdict, now: Millis, heads: &mut Range<i64>) {

@@ -5,14 +5,15 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use lovage_core::{
-    BATCH_MAX, Batch, BrokerError, Claim, Delivery, Fence, Millis, Parked, QueueName, WorkerId,
+    BATCH_MAX, Batch, BrokerError, Claim, Delivery, Fence, Millis, Parked, QueueName, TaskId,
+    WorkerId,
 };
 use redis::Value;
 
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::lease_field;
-use crate::reply::{bytes, count, id, list, number, word};
+use crate::reply::{bytes, count, list, number, word};
 use crate::script::{Script, script};
 
 static CLAIM: LazyLock<Script> = script!("claim", Run, ["now", "chunks", "envelope", "places"]);
@@ -75,16 +76,16 @@ fn read(reply: Value) -> Option<Batch> {
     };
     let held = count(&items.next()?)?;
     let next_due = number(&items.next()?).map(Duration::from_millis);
-    let ids = list(items.next()?)?;
+    let ids = bytes(items.next()?)?;
     let envelopes = list(items.next()?)?;
     let mut facts = items.next().and_then(list).unwrap_or_default().into_iter();
     let deliveries = ids
-        .iter()
+        .chunks(size_of::<TaskId>())
         .zip(envelopes)
-        .map(|(task, envelope)| {
+        .map(|(id, envelope)| {
             let (losses, parked) = facts.next().and_then(read_facts).unwrap_or_default();
             Some(Delivery {
-                id: id(task)?,
+                id: TaskId::try_from(id).ok()?,
                 fence,
                 bytes: bytes(envelope)?,
                 losses,

@@ -30,7 +30,8 @@ struct Group {
     span: Option<u64>,
     /// The one outcome or record of all; of [`KEPT`] one for each id.
     bodies: Vec<Bytes>,
-    ids: Vec<TaskId>,
+    /// Sixteen bytes each.
+    ids: Vec<u8>,
 }
 
 /// Done, with an outcome of its own for each, which is kept.
@@ -99,7 +100,7 @@ impl Plan {
         self.order.push(id);
         match self.groups.last_mut() {
             Some(last) if last.fence == fence && last.takes(kind, span, &body) => {
-                last.ids.push(id);
+                last.ids.extend_from_slice(id.as_bytes());
                 if kind == KEPT {
                     last.bodies.push(body);
                 }
@@ -109,7 +110,7 @@ impl Plan {
                 kind,
                 span,
                 bodies: vec![body],
-                ids: vec![id],
+                ids: id.as_bytes().to_vec(),
             }),
         }
     }
@@ -138,19 +139,12 @@ impl Plan {
     }
 
     fn read(self, reply: Value) -> Option<Settled> {
-        let items = list(reply)?;
-        let [held, Value::Array(positions)] = items.as_slice() else {
-            return None;
-        };
-        let mut stale = positions
+        let mut stale = list(reply)?
             .iter()
             .map(|position| self.order.get(count(position)?).copied())
             .collect::<Option<Vec<_>>>()?;
         stale.extend(self.twice);
-        Some(Settled {
-            stale,
-            held: count(held)?,
-        })
+        Some(Settled { stale })
     }
 }
 
@@ -167,16 +161,14 @@ impl Group {
             Some(span) => call.arg(span),
             None => call.arg(""),
         };
+        let ids = self.ids.as_slice();
         if self.kind == KEPT {
-            call.arg("").arg(self.ids.len());
-            for (id, body) in self.ids.iter().zip(&self.bodies) {
-                call.arg(id.as_bytes()).arg(&**body);
+            call.arg("").arg(ids);
+            for body in &self.bodies {
+                call.arg(&**body);
             }
         } else {
-            call.arg(&*self.bodies[0]).arg(self.ids.len());
-            for id in &self.ids {
-                call.arg(id.as_bytes());
-            }
+            call.arg(&*self.bodies[0]).arg(ids);
         }
     }
 }

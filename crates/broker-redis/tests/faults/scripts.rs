@@ -58,10 +58,9 @@ async fn a_full_redis_refuses_new_tasks_and_still_drains() {
         settlement(&held[1], Verdict::Release),
         settlement(&held[2], Verdict::RetryIn(secs(60))),
     ];
-    assert_eq!(
-        broker.settle(worker, &mail(), verdicts).await.unwrap().held,
-        0
-    );
+    let settled = broker.settle(worker, &mail(), verdicts).await.unwrap();
+    assert_eq!(settled.stale, []);
+    assert_eq!(broker.holdings(worker, &mail()).await.unwrap(), []);
     assert_eq!(
         broker.cancel(&mail(), sent[2]).await.unwrap(),
         Cancelled::Removed

@@ -146,7 +146,6 @@ where
         let mut failed = false;
         match settled {
             Some(Ok(settled)) => {
-                count = Some(settled.held);
                 self.settled(place, exchange.settle, &settled);
             }
             Some(Err(error)) => {
