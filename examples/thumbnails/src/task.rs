@@ -74,7 +74,7 @@ pub fn thumbnail(
 
 const PART: &str = ".part";
 
-/// Whether a file is an image of a kind that [`thumbnail`] reads, by its name.
+/// Whether a file is an image of a kind that [`thumbnail()`] reads, by its name.
 pub fn is_image(file: &Path) -> bool {
     let extension = file.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| {
