@@ -4,45 +4,81 @@ mod args;
 mod logs;
 mod signals;
 
+use std::sync::Arc;
+
 use anyhow::Context;
-use lovage_core::{Membership, Registry, States};
+use lovage_core::{Backoff, Membership, Registry, States, ms, secs};
 
 pub use args::{Args, ConfigError, LogFormat};
+use signals::Signals;
 
 use crate::health;
 use crate::worker::Worker;
 
-/// Runs a worker until a signal ends it: installs logging, signals and the health server, and starts the worker.
-///
-/// SIGTERM and SIGINT: the worker claims no more, lets runs end for the grace, gives back the rest, and this returns
-/// `Ok`. A second signal gives everything back at once and ends the process, with exit code 0, within two seconds,
-/// whatever the broker or the async runtime do.
+/// A broker that is away at the start is asked again after this.
+const CONNECT_BACKOFF: Backoff = Backoff::exponential(ms(100)).cap(secs(2));
+
+/// Why a broker could not be connected to.
+#[derive(Debug)]
+pub enum ConnectFailure {
+    /// It is away, or not ready: it is asked again.
+    ForNow(anyhow::Error),
+    /// Somebody must act: the worker does not start.
+    ForGood(anyhow::Error),
+}
+
+/// Runs a worker until a signal ends it, on a broker that is there: see [`run_connecting`].
 ///
 /// # Errors
-/// A configuration that makes no sense, a task without its state, an address that cannot be bound. Nothing that the
-/// broker does is an error.
+/// As those of [`run_connecting`].
 pub async fn run<B: Membership>(
     args: Args,
     broker: B,
     registry: Registry,
     states: States,
 ) -> anyhow::Result<()> {
+    let connect = async || Ok(broker.clone());
+    run_connecting(args, connect, registry, |_| states).await
+}
+
+/// Runs a worker until a signal ends it: installs logging, signals and the health server, connects, and starts the
+/// worker. `states` makes what its tasks take of the broker.
+///
+/// A broker that is away is waited for, also at the start. SIGTERM and SIGINT: the worker claims no more, lets runs
+/// end for the grace, gives back the rest, and this returns `Ok`; before the worker has started, it returns at once.
+/// The process ends with exit code 0 at most four seconds after the grace, whatever the broker, the bodies or the
+/// async runtime do. A second signal gives everything back at once and ends it within two seconds.
+///
+/// # Errors
+/// A configuration that makes no sense, a task without its state, an address that cannot be bound, a broker that
+/// refuses until somebody acts at the start. Nothing that the broker does later is an error.
+pub async fn run_connecting<B: Membership>(
+    args: Args,
+    connect: impl AsyncFn() -> Result<B, ConnectFailure>,
+    registry: Registry,
+    states: impl FnOnce(&B) -> States,
+) -> anyhow::Result<()> {
     let args = args.resolve()?;
     logs::install(args.log_format());
-    let signals = signals::Signals::listen().context("cannot listen for signals")?;
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let watched = health::Watched::default();
+    if let Some(address) = args.health {
+        let bound = health::serve(address, Arc::clone(&watched))
+            .with_context(|| format!("cannot serve health checks on {address}"))?;
+        tracing::info!(address = %bound, "health checks are at /livez and /readyz");
+    }
+    let broker = tokio::select! {
+        broker = connected(connect) => broker.context("the worker cannot start")?,
+        () = signals.first() => return Ok(()),
+    };
+    let states = states(&broker);
     let worker = Worker::builder(broker, registry)
         .states(states)
         .settings(args.settings())
         .start()
         .await?;
-    if let Some(address) = args.health {
-        let bound = health::serve(address, worker.shared())
-            .with_context(|| format!("cannot serve health checks on {address}"))?;
-        tracing::info!(address = %bound, "health checks are at /livez and /readyz");
-    }
-    signals
-        .command(worker.commander(), args.settings().shutdown_grace)
-        .context("cannot start the thread for signals")?;
+    signals.command(worker.commander(), args.settings().shutdown_grace);
+    watched.get_or_init(|| worker.shared());
     worker.ended().await;
     let sum = worker.stats();
     tracing::info!(
@@ -54,4 +90,27 @@ pub async fn run<B: Membership>(
         "the worker has ended"
     );
     Ok(())
+}
+
+async fn connected<B>(connect: impl AsyncFn() -> Result<B, ConnectFailure>) -> anyhow::Result<B> {
+    let mut failures = 0;
+    loop {
+        match connect().await {
+            Ok(broker) => {
+                if 0 < failures {
+                    tracing::info!("connected");
+                }
+                return Ok(broker);
+            }
+            Err(ConnectFailure::ForGood(error)) => return Err(error),
+            Err(ConnectFailure::ForNow(error)) => {
+                if failures == 0 {
+                    tracing::warn!("the broker is away, trying on: {error:#}");
+                }
+                failures += 1;
+                let pause = CONNECT_BACKOFF.delay(failures, fastrand::f64());
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use axum::Router;
@@ -14,8 +14,11 @@ use serde_json::json;
 
 use crate::worker::Shared;
 
+/// The worker that is asked after, once there is one.
+pub(crate) type Watched = Arc<OnceLock<Arc<Shared>>>;
+
 /// Serves `/livez` and `/readyz` on `address` until the process ends; answers the address that was bound.
-pub(crate) fn serve(address: SocketAddr, worker: Arc<Shared>) -> io::Result<SocketAddr> {
+pub(crate) fn serve(address: SocketAddr, worker: Watched) -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
@@ -40,8 +43,9 @@ pub(crate) fn serve(address: SocketAddr, worker: Arc<Shared>) -> io::Result<Sock
     Ok(bound)
 }
 
-async fn livez(State(worker): State<Arc<Shared>>) -> impl IntoResponse {
-    if worker.live() {
+async fn livez(State(worker): State<Watched>) -> impl IntoResponse {
+    // A process that waits for its broker lives: a restart would not bring it nearer.
+    if worker.get().is_none_or(|worker| worker.live()) {
         answer(StatusCode::OK, &json!({ "live": true }))
     } else {
         let reasons = ["every thread of the async runtime is blocked"];
@@ -52,10 +56,14 @@ async fn livez(State(worker): State<Arc<Shared>>) -> impl IntoResponse {
     }
 }
 
-async fn readyz(State(worker): State<Arc<Shared>>) -> impl IntoResponse {
-    match worker.ready() {
-        Ok(()) => answer(StatusCode::OK, &json!({ "ready": true })),
-        Err(reasons) => answer(
+async fn readyz(State(worker): State<Watched>) -> impl IntoResponse {
+    match worker.get().map(|worker| worker.ready()) {
+        Some(Ok(())) => answer(StatusCode::OK, &json!({ "ready": true })),
+        None => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ready": false, "reasons": ["the broker cannot be reached"] }),
+        ),
+        Some(Err(reasons)) => answer(
             StatusCode::SERVICE_UNAVAILABLE,
             &json!({ "ready": false, "reasons": reasons }),
         ),
@@ -96,9 +104,16 @@ mod tests {
     #[test]
     fn a_worker_is_ready_only_with_a_good_lease_and_says_why_not() {
         let seat = Arc::new(Seat::new(QueueName::parse("mail").unwrap()));
-        let worker = Arc::new(Shared::new(Arc::new([Arc::clone(&seat)])));
-        let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), worker).unwrap();
+        let watched = Watched::default();
+        let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::clone(&watched)).unwrap();
 
+        assert!(get(address, "/livez").starts_with("HTTP/1.1 200"));
+        let answer = get(address, "/readyz");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("cannot be reached"), "{answer}");
+
+        let worker = Arc::new(Shared::new(Arc::new([Arc::clone(&seat)])));
+        assert!(watched.set(worker).is_ok());
         let answer = get(address, "/readyz");
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(

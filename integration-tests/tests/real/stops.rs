@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lovage_core::{TaskId, ms, secs};
 use lovage_integration_tests::tasks::{block, compute, hold, quick, stubborn};
-use lovage_integration_tests::{LIMIT, Place, Stage, WorkerProcess};
+use lovage_integration_tests::{LIMIT, Place, Stage, WorkerProcess, eventually};
 use lovage_test_redis::{Fault, FaultProxy};
 
 use crate::stage;
@@ -192,13 +192,27 @@ async fn a_signal_at_boot_ends_the_process_whether_redis_is_there_or_not() {
             tokio::time::sleep(ms(delay_ms)).await;
             worker.terminate();
             let status = worker.end().await;
-            // Without Redis there is no start: the process says so and ends by itself.
             assert!(
-                is_a_good_end(status) || (away && status.code() == Some(1)),
+                is_a_good_end(status),
                 "Redis away: {away}, after {delay_ms} ms: {status}"
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_worker_started_before_redis_works_once_it_is_there() {
+    let stage = stage().await;
+    stage.redis.kill9();
+    let worker = stage.worker().spawn();
+    eventually("the worker says that Redis is away", async || {
+        worker.says("the broker is away").then_some(())
+    })
+    .await;
+    stage.redis.restart().await;
+    let client = stage.client().await;
+    let handle = client.send(quick(7)).await.unwrap();
+    assert_eq!(handle.wait(LIMIT).await.unwrap(), 7);
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! A worker as a program of its own.
 
-use anyhow::Context;
 use clap::Parser;
 use lovage_core::{Registry, States};
-use lovage_worker::cli::{self, Args};
+use lovage_worker::cli::{Args, ConnectFailure, run_connecting};
 
 use super::with_client;
 use crate::any_broker::AnyBroker;
 use crate::client::Client;
+use crate::error::ConnectError;
 
 /// Runs a worker for all tasks linked into this program, by its command line, until a signal ends it.
 ///
@@ -27,7 +27,8 @@ use crate::client::Client;
 /// well, and may stand in a TOML file.
 ///
 /// # Errors
-/// A configuration that makes no sense, no task, a task without its state, a broker that cannot be reached at start.
+/// A configuration that makes no sense, no task, a task without its state, a broker that refuses until somebody acts
+/// (a wrong password, say). One that cannot be reached is waited for.
 pub async fn run_cli() -> anyhow::Result<()> {
     Cli::new().run().await
 }
@@ -79,10 +80,17 @@ impl Cli {
             Some(registry) => registry,
             None => Registry::linked().build()?,
         };
-        let broker = AnyBroker::connect_in(args.broker_url(), args.namespace())
-            .await
-            .context("the worker cannot start")?;
-        let states = with_client(self.states, &Client::with_broker(broker.clone()));
-        cli::run(args, broker, registry, states).await
+        let (address, namespace) = (args.broker_url().to_owned(), args.namespace().to_owned());
+        let connect = async || {
+            AnyBroker::connect_in(&address, &namespace)
+                .await
+                .map_err(|error| match error {
+                    ConnectError::Unreachable(_) => ConnectFailure::ForNow(error.into()),
+                    _ => ConnectFailure::ForGood(error.into()),
+                })
+        };
+        let states =
+            |broker: &AnyBroker| with_client(self.states, &Client::with_broker(broker.clone()));
+        run_connecting(args, connect, registry, states).await
     }
 }

@@ -2,19 +2,23 @@
 //!
 //! By itself it links none and says so: a program with tasks calls `lovage::worker::run_cli()` in its own `main`.
 
-use anyhow::Context;
 use clap::Parser;
-use lovage_broker_redis::{RedisBroker, RedisConfig};
+use lovage_broker_redis::{ConnectError, RedisBroker, RedisConfig};
 use lovage_core::{Registry, States};
-use lovage_worker::cli::{Args, run};
+use lovage_worker::cli::{Args, ConnectFailure, run_connecting};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse().resolve()?;
     let registry = Registry::linked().build()?;
     let config = RedisConfig::new(args.broker_url()).namespace(args.namespace());
-    let broker = RedisBroker::connect(&config)
-        .await
-        .context("cannot connect to the broker")?;
-    run(args, broker, registry, States::new()).await
+    let connect = async || {
+        RedisBroker::connect(&config)
+            .await
+            .map_err(|error| match error {
+                ConnectError::Unreachable(_) => ConnectFailure::ForNow(error.into()),
+                _ => ConnectFailure::ForGood(error.into()),
+            })
+    };
+    run_connecting(args, connect, registry, |_| States::new()).await
 }

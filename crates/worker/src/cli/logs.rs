@@ -1,5 +1,7 @@
 //! Where a worker process's logs go: to standard error, as text or as JSON.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
@@ -9,6 +11,9 @@ pub(super) fn install(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        // Whoever reads the logs may end before the worker: a line that cannot be written is not worth a panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Text => logs.try_init(),

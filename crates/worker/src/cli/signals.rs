@@ -1,71 +1,130 @@
 //! Signals, on a thread of their own: a blocked runtime must not keep a worker from hearing them.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use lovage_core::ms;
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use lovage_core::{ms, secs};
+use tokio::sync::{Notify, mpsc};
 
 use crate::shutdown::Command;
 
 /// Two seconds after the second signal, less what it takes to notice and to exit.
 const EXIT_AFTER: Duration = ms(1_800);
 
-/// SIGTERM and SIGINT, listened for.
+/// After the grace: last words, the release and leaving the queues take two and a half seconds at most.
+const DRAIN_MARGIN: Duration = secs(4);
+
+/// SIGTERM and SIGINT, listened for from the start of the process: before there is a worker as well.
+#[derive(Clone)]
 pub(super) struct Signals {
-    runtime: Runtime,
-    listener: Listener,
+    state: Arc<Mutex<State>>,
+    first: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    heard: u32,
+    worker: Option<Commanded>,
+}
+
+/// The worker that signals are for.
+struct Commanded {
+    commands: mpsc::WeakSender<Command>,
+    grace: Duration,
 }
 
 impl Signals {
+    /// Starts listening. The first signal ends the process some seconds after the grace, the second one within two
+    /// seconds, whatever hangs.
     pub(super) fn listen() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let listener = {
+        let mut listener = {
             let _inside = runtime.enter();
             Listener::new()?
         };
-        Ok(Self { runtime, listener })
-    }
-
-    /// Makes the first signal drain and the second one release at once and end the process.
-    pub(super) fn command(
-        self,
-        worker: mpsc::WeakSender<Command>,
-        grace: Duration,
-    ) -> io::Result<()> {
-        let Self {
-            runtime,
-            mut listener,
-        } = self;
-        let say = move |command| {
-            if let Some(worker) = worker.upgrade() {
-                let _ = worker.try_send(command);
-            }
+        let signals = Self {
+            state: Arc::default(),
+            first: Arc::default(),
         };
+        let hears = signals.clone();
         thread::Builder::new()
             .name(String::from("lovage-signals"))
             .spawn(move || {
                 runtime.block_on(async {
-                    let signal = listener.next().await;
-                    tracing::info!(
-                        signal,
-                        ?grace,
-                        "draining; a second signal gives everything back at once"
-                    );
-                    say(Command::Drain(grace));
-                    let signal = listener.next().await;
-                    tracing::warn!(signal, "giving everything back at once");
-                    say(Command::Now);
-                    tokio::time::sleep(EXIT_AFTER).await;
-                    // Still here: the program waits for something that does not end, perhaps a body on a thread.
+                    hears.heard(listener.next().await);
+                    let drained = hears.grace() + DRAIN_MARGIN;
+                    if let Ok(signal) = tokio::time::timeout(drained, listener.next()).await {
+                        hears.heard(signal);
+                        tokio::time::sleep(EXIT_AFTER).await;
+                    }
+                    // Still here: the program waits for something that does not end, perhaps a body that blocks a
+                    // thread of the runtime.
                     std::process::exit(0);
                 });
             })?;
-        Ok(())
+        Ok(signals)
+    }
+
+    /// Returns when the first signal has come.
+    pub(super) async fn first(&self) {
+        self.first.notified().await;
+    }
+
+    /// Makes the first signal drain this worker and the second one release at once, those that came before included.
+    pub(super) fn command(&self, commands: mpsc::WeakSender<Command>, grace: Duration) {
+        let mut state = self.state();
+        let heard = state.heard;
+        let worker = state.worker.insert(Commanded { commands, grace });
+        match heard {
+            0 => {}
+            1 => worker.say(Command::Drain(grace)),
+            _ => worker.say(Command::Now),
+        }
+    }
+
+    fn heard(&self, signal: &'static str) {
+        let mut state = self.state();
+        state.heard += 1;
+        self.first.notify_one();
+        let Some(worker) = &state.worker else {
+            return tracing::info!(signal, "ending before the worker has started");
+        };
+        if state.heard == 1 {
+            let grace = worker.grace;
+            tracing::info!(
+                signal,
+                ?grace,
+                "draining; a second signal gives everything back at once"
+            );
+            worker.say(Command::Drain(grace));
+        } else {
+            tracing::warn!(signal, "giving everything back at once");
+            worker.say(Command::Now);
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        let state = self.state();
+        state
+            .worker
+            .as_ref()
+            .map_or(Duration::ZERO, |worker| worker.grace)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Commanded {
+    fn say(&self, command: Command) {
+        if let Some(commands) = self.commands.upgrade() {
+            let _ = commands.try_send(command);
+        }
     }
 }
 
