@@ -5,23 +5,6 @@
 local meta, tasks, scheduled, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local byte = string.byte
 
--- One plain task alone, as most sends are, with the fewest commands: no times, no bound.
-if #ARGV == 4 and HEADER_BYTES <= #ARGV[4] and byte(ARGV[4], 2) <= 1 then
-  local settings = redis.call('HMGET', meta, 'bound', 'used')
-  if not settings[1] then
-    local id, ready = ARGV[3], KEYS[5]
-    if redis.call('HSETNX', tasks, id, ARGV[4]) == 0 then return {'stored', {0}} end
-    local pushed = redis.pcall('RPUSH', ready, id)
-    if type(pushed) == 'table' then
-      redis.call('HDEL', tasks, id)
-      return pushed
-    end
-    remember(meta, settings[2] or '', ARGV[2])
-    ring(bell)
-    return {'stored', {}}
-  end
-end
-
 local ids, n = {}, 0
 for at = 3, #ARGV, 2 do
   n = n + 1

@@ -1,4 +1,4 @@
-//! `enqueue.lua`.
+//! `enqueue.lua`, and `enqueue_plain.lua` for one task alone.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -15,6 +15,8 @@ use crate::script::{Script, script};
 static ENQUEUE: LazyLock<Script> =
     script!("enqueue", Refuse, ["now", "chunks", "envelope", "places"]);
 
+static ENQUEUE_PLAIN: LazyLock<Script> = script!("enqueue_plain", Refuse, []);
+
 pub(crate) async fn enqueue(
     shared: &Shared,
     queue: &QueueName,
@@ -22,6 +24,11 @@ pub(crate) async fn enqueue(
 ) -> Result<Vec<Enqueued>, EnqueueError> {
     if BATCH_MAX < tasks.len() {
         return Err(EnqueueError::BatchTooLarge { count: tasks.len() });
+    }
+    if let [task] = tasks.as_slice()
+        && edit::is_plain(task.bytes())
+    {
+        return enqueue_plain(shared, queue, task).await;
     }
     let mut answers = vec![Enqueued::New; tasks.len()];
     let mut seen = HashSet::with_capacity(tasks.len());
@@ -71,6 +78,31 @@ pub(crate) async fn enqueue(
         }
     }
     Ok(answers)
+}
+
+async fn enqueue_plain(
+    shared: &Shared,
+    queue: &QueueName,
+    task: &Encoded,
+) -> Result<Vec<Enqueued>, EnqueueError> {
+    let keys = shared.keys(queue);
+    let level = edit::priority(task.bytes()).get();
+    let ready = &keys.ready[usize::from(level)];
+    let reply = shared
+        .connection
+        .run(&ENQUEUE_PLAIN, |call| {
+            call.keys(&[&keys.meta, &keys.tasks, &keys.bell, ready])
+                .arg(level)
+                .arg(task.id().as_bytes())
+                .arg(&**task.bytes());
+        })
+        .await?;
+    let answer = if read(reply, queue)?.is_empty() {
+        Enqueued::New
+    } else {
+        Enqueued::Duplicate
+    };
+    Ok(vec![answer])
 }
 
 /// The positions of the duplicates.

@@ -61,6 +61,11 @@ pub fn acks_early(bytes: &[u8]) -> bool {
         .is_some_and(|flags| flags & flag::ACK_EARLY != 0)
 }
 
+/// Whether it is long enough to be an envelope and names no time: it is ready as soon as it is accepted.
+pub fn is_plain(bytes: &[u8]) -> bool {
+    HEADER_BYTES <= bytes.len() && bytes[at::FLAGS] & !flag::ACK_EARLY == 0
+}
+
 fn read_u64(bytes: &[u8], range: std::ops::Range<usize>) -> u64 {
     bytes[range]
         .iter()
