@@ -1,12 +1,13 @@
 //! One run, from its slot to its verdict.
 
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use lovage_core::{RetryPolicy, TaskContext, TaskError, Verdict, verdict};
 use tokio::sync::mpsc;
 use tower::Service;
@@ -72,40 +73,45 @@ pub(crate) struct Terms {
 }
 
 /// Runs one delivery and answers with its verdict.
-pub(crate) async fn deliver<S>(service: S, run: Run, terms: Terms, mut answer: Answer)
+///
+/// One future inside another and each polled where it lies, as every task pays for the size: what is spawned is moved
+/// once and allocated by it.
+pub(crate) async fn deliver<S>(mut service: S, run: Run, terms: Terms, mut answer: Answer)
 where
     S: Service<Run, Response = Bytes, Error = TaskError>,
 {
-    let label = terms.label;
-    let end = watchdog::watched(label, async {
+    let context = run.context.clone();
+    let mut work = pin!(async {
         // A process that was frozen wakes up here: others may run this task already (guarantee 2).
         if !terms.tenure.is_good(Instant::now()) {
-            return End::NotStarted;
+            return None;
         }
-        let context = run.context.clone();
-        // Our own layers catch the body's panics; this one is for the user's layers and for what errors do when dropped.
-        let decided = AssertUnwindSafe(async {
-            let end = call(service, run).await;
-            decide(&context, &terms, end)
-        });
-        End::Verdict(decided.catch_unwind().await.unwrap_or_else(|payload| {
-            // Not ours, and its drop may panic again.
-            std::mem::forget(payload);
-            let error =
-                TaskError::panicked("in a layer around the task, or in the drop of its error");
-            decide(&context, &terms, Err(error))
-        }))
+        Some(match poll_fn(|cx| service.poll_ready(cx)).await {
+            Ok(()) => service.call(run).await,
+            Err(error) => Err(error),
+        })
+    });
+    let end = poll_fn(|cx| {
+        watchdog::shown(terms.label, || {
+            // Our own layers catch the body's panics; this one is for the user's layers and for what errors do when
+            // dropped.
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                work.as_mut().poll(cx).map(|end| match end {
+                    Some(end) => End::Verdict(decide(&context, &terms, end)),
+                    None => End::NotStarted,
+                })
+            }));
+            polled.unwrap_or_else(|payload| {
+                // Not ours, and its drop may panic again.
+                std::mem::forget(payload);
+                let error =
+                    TaskError::panicked("in a layer around the task, or in the drop of its error");
+                Poll::Ready(End::Verdict(decide(&context, &terms, Err(error))))
+            })
+        })
     })
     .await;
     answer.give(end);
-}
-
-async fn call<S>(mut service: S, run: Run) -> Result<Bytes, TaskError>
-where
-    S: Service<Run, Response = Bytes, Error = TaskError>,
-{
-    poll_fn(|cx| service.poll_ready(cx)).await?;
-    service.call(run).await
 }
 
 fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -> Verdict {

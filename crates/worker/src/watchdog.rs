@@ -1,8 +1,6 @@
 //! Sees from outside the runtime when a body blocks one of its threads, and says which.
 
 use std::cell::OnceCell;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -60,22 +58,18 @@ impl Beacon {
     }
 }
 
-/// Drives `work`, showing `label` on its thread's beacon during each poll.
-pub(crate) async fn watched<F: Future>(label: Label, work: F) -> F::Output {
-    let mut work = pin!(work);
-    std::future::poll_fn(|cx| {
-        BEACON.with(|beacon| {
-            let beacon = beacon.get_or_init(Beacon::of_this_thread);
-            // Only this thread writes, so a load and a store do what an exchange would.
-            let count = beacon.count.load(Ordering::Relaxed);
-            beacon.label.store(label.0, Ordering::Relaxed);
-            beacon.count.store(count + 1, Ordering::Release);
-            let polled = work.as_mut().poll(cx);
-            beacon.count.store(count + 2, Ordering::Release);
-            polled
-        })
+/// Does `work`, one poll of a body, while this thread's beacon shows `label`.
+pub(crate) fn shown<T>(label: Label, work: impl FnOnce() -> T) -> T {
+    BEACON.with(|beacon| {
+        let beacon = beacon.get_or_init(Beacon::of_this_thread);
+        // Only this thread writes, so a load and a store do what an exchange would.
+        let count = beacon.count.load(Ordering::Relaxed);
+        beacon.label.store(label.0, Ordering::Relaxed);
+        beacon.count.store(count + 1, Ordering::Release);
+        let done = work();
+        beacon.count.store(count + 2, Ordering::Release);
+        done
     })
-    .await
 }
 
 /// Looks at all beacons, from a thread that no body runs on.
@@ -175,11 +169,10 @@ mod tests {
         let (entered, is_in) = std::sync::mpsc::channel();
         let (leave, may_leave) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let work = watched(Label::of("watchdog.test"), async move {
+            shown(Label::of("watchdog.test"), || {
                 entered.send(()).unwrap();
                 may_leave.recv().unwrap();
             });
-            futures_util::FutureExt::now_or_never(work).unwrap();
         });
         is_in.recv().unwrap();
 
