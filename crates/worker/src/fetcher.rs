@@ -32,6 +32,8 @@ pub(crate) struct Queue {
     pub(crate) pace: Pace,
     pub(crate) lanes: LaneGuess,
     pub(crate) ledger: Ledger,
+    /// When verdicts that linger are to go, where nothing else sends them.
+    pub(crate) linger_ends: Option<Instant>,
     pub(crate) trouble: Trouble,
     /// There may be something to claim.
     pub(crate) hungry: bool,
@@ -63,6 +65,7 @@ impl Queue {
             pace: Pace::default(),
             lanes: LaneGuess::new(lane),
             ledger: Ledger::default(),
+            linger_ends: None,
             trouble: Trouble::default(),
             hungry: true,
             rich: false,

@@ -128,7 +128,7 @@ where
         let now = Instant::now();
         let queues = self.queues.iter().flat_map(|queue| {
             let due = queue.due.filter(|_| !self.stage.is_quiet());
-            [queue.trouble.paused_until(now), due]
+            [queue.trouble.paused_until(now), due, queue.linger_ends]
         });
         queues
             .chain([self.hoard_check, self.stage.deadline()])
@@ -175,10 +175,10 @@ where
             fence: held.fence,
             verdict,
         };
-        let queue = held.queue;
+        let (queue, ack) = (held.queue, held.ack);
         self.queues[queue]
             .ledger
-            .push(Outgoing { place, settlement });
+            .push(Outgoing { place, settlement }, ack);
     }
 
     /// Ends a delivery's stay.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, OptionFuture};
 use lovage_core::{
-    BATCH_MAX, Broker, BrokerError, Claim, Lane, QueueName, Settled, Settlement, ms, secs,
+    Ack, BATCH_MAX, Broker, BrokerError, Claim, Lane, QueueName, Settled, Settlement, Verdict, ms,
+    secs,
 };
 use tokio::time::Instant;
 
@@ -18,6 +19,12 @@ const PAUSE_MIN: Duration = ms(50);
 /// The longest: a broker that answers again is used again within it.
 const PAUSE_MAX: Duration = secs(2);
 
+/// How long a verdict that nothing hangs on waits for others: to settle one takes as many commands as to settle many.
+/// What a killed worker has done within it is done again.
+const LINGER: Duration = ms(20);
+/// So many need not wait for more.
+const COMPANY: usize = 64;
+
 /// A settlement and the place of its delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
@@ -27,36 +34,59 @@ pub(crate) struct Outgoing {
 
 /// The verdicts of one queue that are not on their way. Bounded by what a worker may hold.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Vec<Outgoing>);
+pub(crate) struct Ledger {
+    outgoing: Vec<Outgoing>,
+    /// When the oldest came, if all may linger.
+    lingers_since: Option<Instant>,
+}
 
 impl Ledger {
-    pub(crate) fn push(&mut self, outgoing: Outgoing) {
-        self.0.push(outgoing);
+    pub(crate) fn push(&mut self, outgoing: Outgoing, ack: Ack) {
+        if !may_linger(&outgoing.settlement.verdict, ack) {
+            self.lingers_since = None;
+        } else if self.outgoing.is_empty() {
+            self.lingers_since = Some(Instant::now());
+        }
+        self.outgoing.push(outgoing);
+    }
+
+    /// Until when these few may wait for company; `None` where they are to go now.
+    pub(crate) fn lingers_until(&self, now: Instant) -> Option<Instant> {
+        let until = self.lingers_since? + LINGER;
+        (now < until && self.outgoing.len() < COMPANY).then_some(until)
     }
 
     /// Takes the oldest, as many as one call may carry.
     pub(crate) fn take(&mut self) -> Vec<Outgoing> {
-        if self.0.len() <= BATCH_MAX {
-            return std::mem::take(&mut self.0);
+        self.lingers_since = None;
+        if self.outgoing.len() <= BATCH_MAX {
+            return std::mem::take(&mut self.outgoing);
         }
-        let later = self.0.split_off(BATCH_MAX);
-        std::mem::replace(&mut self.0, later)
+        let later = self.outgoing.split_off(BATCH_MAX);
+        std::mem::replace(&mut self.outgoing, later)
     }
 
     /// Puts back what may not have arrived: to settle again is safe, what is settled already is answered as stale.
     pub(crate) fn put_back(&mut self, mut outgoing: Vec<Outgoing>) {
-        outgoing.append(&mut self.0);
-        self.0 = outgoing;
+        outgoing.append(&mut self.outgoing);
+        self.outgoing = outgoing;
+        self.lingers_since = None;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.outgoing.len()
     }
 
     /// Takes all, since the identity they would be signed with is dead.
     pub(crate) fn drain(&mut self) -> Vec<Outgoing> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.outgoing)
     }
+}
+
+/// Whether nothing but the task's own end hangs on it: no result, no next attempt, no other worker. An at-most-once
+/// task would be buried as perhaps half done if its worker were killed meanwhile.
+fn may_linger(verdict: &Verdict, ack: Ack) -> bool {
+    matches!(verdict, Verdict::Done { keep: None, .. }) && ack == Ack::Late
 }
 
 /// One round trip of a queue: what to settle, and how many to claim.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::{Pump, held_max};
-use crate::fetcher::order;
+use crate::fetcher::{Queue, order};
 use crate::held::{Held, Stage};
 use crate::lanes::index;
 use crate::lease::Notice;
@@ -42,6 +42,7 @@ where
         for place in order(&self.queues, self.weighted) {
             self.adopt(place);
             let queue = &mut self.queues[place];
+            queue.linger_ends = None;
             if queue.due.is_some_and(|due| due <= now) {
                 queue.due = None;
                 queue.hungry = true;
@@ -69,8 +70,28 @@ where
         lane.slots
             + match self.prefetch {
                 Some(held) => (usize::from(held) - 1) * lane.slots,
-                None => queue.pace.buffer(lane.slots),
+                None => self.buffer(place, lane.slots),
             }
+    }
+
+    /// How many deliveries may wait for a slot: no more than suits each queue that competes for the lane, or what one
+    /// of short runs has waiting would keep out another of longer ones for as long as there is more.
+    fn buffer(&self, place: usize, slots: usize) -> usize {
+        let lane = self.queues[place].lanes.lane();
+        let rivals = if self.weighted {
+            &self.queues[..]
+        } else {
+            &self.queues[..place]
+        };
+        let competes = |queue: &&Queue| {
+            queue.hungry
+                && queue.tenure.is_some()
+                && queue.trouble.is_none()
+                && queue.lanes.lane() == lane
+        };
+        let own = self.queues[place].pace.buffer(slots);
+        let theirs = rivals.iter().filter(competes);
+        theirs.fold(own, |least, rival| least.min(rival.pace.buffer(slots)))
     }
 
     /// How many more deliveries this queue may bring.
@@ -96,8 +117,18 @@ where
         let queue = &mut self.queues[place];
         let may_claim = queue.hungry && (queue.claims.is_empty() || queue.rich);
         let ask = if may_claim { room } else { 0 };
+        let linger_ends = queue
+            .ledger
+            .lingers_until(Instant::now())
+            .filter(|_| !self.stage.is_quiet());
+        let settle = if linger_ends.is_none() {
+            queue.ledger.len()
+        } else {
+            0
+        };
         let least = if queue.under_way == 0 { 1 } else { SECOND_MIN };
-        if UNDER_WAY_MAX <= queue.under_way || ask + queue.ledger.len() < least {
+        if UNDER_WAY_MAX <= queue.under_way || ask + settle < least {
+            queue.linger_ends = linger_ends;
             return;
         }
         queue.under_way += 1;
@@ -110,7 +141,11 @@ where
             queue: place,
             number: queue.exchanges,
             tenure: Arc::clone(tenure),
-            settle: queue.ledger.take(),
+            settle: if 0 < settle {
+                queue.ledger.take()
+            } else {
+                Vec::new()
+            },
             lane: queue.lanes.lane(),
             claim: u16::try_from(ask).ok().and_then(NonZeroU16::new),
         };
