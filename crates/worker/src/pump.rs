@@ -109,7 +109,9 @@ where
                 }
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
-            let step = self.stage.advance(Instant::now(), self.table.is_empty());
+            // A claim under way may still bring tasks: nobody else would give them back.
+            let holds_nothing = self.table.is_empty() && self.exchanges.is_empty();
+            let step = self.stage.advance(Instant::now(), holds_nothing);
             self.step(step);
             self.counters
                 .held

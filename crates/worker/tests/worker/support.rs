@@ -279,6 +279,8 @@ pub(crate) type Corruption = fn(&mut Vec<u8>);
 pub(crate) struct Faults {
     /// Claims are made, and their answers lost.
     pub(crate) lose_claims: AtomicBool,
+    /// Claims are made, and not answered for as long.
+    pub(crate) late_claims: AtomicBool,
     /// Settlements are made, and their answers lost.
     pub(crate) lose_settles: AtomicBool,
     /// Nothing happens, nothing is answered but errors.
@@ -357,6 +359,9 @@ impl Broker for Faulty {
             self.faults
                 .claimed_max
                 .fetch_max(batch.held, Ordering::SeqCst);
+        }
+        while self.faults.late_claims.load(Ordering::SeqCst) {
+            tokio::time::sleep(ms(1)).await;
         }
         if self.faults.lose_claims.load(Ordering::SeqCst) {
             return Err(lost());

@@ -367,6 +367,27 @@ async fn a_shutdown_lets_runs_end() {
 }
 
 #[tokio::test]
+async fn a_shutdown_gives_back_what_a_claim_under_way_brings() {
+    let stand = Stand::new();
+    stand.broker.set(|faults| &faults.late_claims, true);
+    let id = stand.send(Act::Succeed).await;
+    let worker = stand.worker().start().await.unwrap();
+    until("the claim is under way", || {
+        stand.broker.faults.claims.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let ((), ()) = tokio::join!(worker.shutdown(), async {
+        until("it is quiet", || worker.ready().is_err()).await;
+        stand.broker.set(|faults| &faults.late_claims, false);
+    });
+    assert_eq!(
+        stand.memory.state(&queue("default"), id).await.unwrap(),
+        Place::Ready
+    );
+    assert_eq!((worker.stats().released, worker.stats().held), (1, 0));
+}
+
+#[tokio::test]
 async fn a_shutdown_gives_back_what_does_not_end_without_counting_an_attempt() {
     let stand = Stand::new();
     let worker = stand.worker().shutdown_grace(ms(50)).start().await.unwrap();
