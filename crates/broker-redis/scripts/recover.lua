@@ -122,7 +122,6 @@ write('HDEL', facts, gone)
 if some_cancels then write('SREM', cancels, ids) end
 for i = 1, #taken do redis.call('HDEL', taken[i].active, ids[i]) end
 for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[6]) end
-tell(waiting, channels, ended, outcomes)
 
 write('ZADD', identities, looks)
 write('HSET', suspects, suspected)
@@ -133,4 +132,5 @@ write('HDEL', meta, ended_leases)
 write('HDEL', suspects, forgotten)
 write('ZREM', identities, forgotten)
 if 0 < released then ring(bell) end
+tell(waiting, channels, ended, outcomes)
 return {released, buried, more}

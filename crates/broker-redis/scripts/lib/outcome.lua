@@ -14,14 +14,15 @@ local function hex(bytes)
   return (string.gsub(bytes, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
 end
 
--- Tells whoever waits: `outcomes` has one for each of `ids`. A waiter is the 32 digits of a handle.
+-- Tells whoever waits: `outcomes` has one for each of `ids`. A waiter is the 32 digits of a handle. A user that may not
+-- publish must not end a transition in the middle: whoever waits asks again by itself.
 local function tell(waiting, channels, ids, outcomes)
   if #ids == 0 then return end
   local waiters, told = hmget(waiting, ids), {}
   for i = 1, #ids do
     if waiters[i] then
       for handle in string.gmatch(waiters[i], string.rep('%x', 32)) do
-        redis.call('PUBLISH', channels .. handle, ids[i] .. outcomes[i])
+        redis.pcall('PUBLISH', channels .. handle, ids[i] .. outcomes[i])
       end
       told[#told + 1] = ids[i]
     end

@@ -7,4 +7,5 @@
 
 mod common;
 mod connections;
+mod permissions;
 mod scripts;
