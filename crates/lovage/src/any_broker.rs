@@ -16,6 +16,10 @@ use crate::error::ConnectError;
 #[cfg(feature = "memory")]
 const NAMESPACE_DEFAULT: &str = "lovage";
 
+/// The longest that the making of a connection takes, as the Redis broker has it.
+#[cfg(feature = "redis")]
+const CONNECT_TIMEOUT_MAX: Duration = lovage_core::secs(2);
+
 /// The broker that an address names: Redis, or the one inside this process. Cheap to clone.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -47,7 +51,7 @@ impl AnyBroker {
         Self::connect_with(address, Some(namespace), None).await
     }
 
-    /// With a limit to how long an answer may take before the connection counts as broken.
+    /// With a limit to how long an answer, or a new connection, may take before the connection counts as broken.
     pub(crate) async fn connect_with(
         address: &str,
         namespace: Option<&str>,
@@ -91,7 +95,11 @@ async fn redis(
         config = config.namespace(namespace);
     }
     if let Some(patience) = patience {
-        config = config.response_timeout(patience);
+        // A caller who gives up while a connection is being made cannot know that nothing was sent, and the attempt
+        // that was dropped is no reason for the next one to wait.
+        config = config
+            .response_timeout(patience)
+            .connect_timeout(patience.min(CONNECT_TIMEOUT_MAX));
     }
     match RedisBroker::connect(&config).await {
         Ok(broker) => Ok(broker.into()),

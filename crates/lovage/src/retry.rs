@@ -18,6 +18,9 @@ pub(crate) struct Attempts {
     made: u32,
     ambiguous: bool,
     repeats_unknown: bool,
+    began: Instant,
+    /// The longest that an attempt took until it was refused: that of a connection that could not be made.
+    refused_after: Duration,
 }
 
 impl Attempts {
@@ -27,6 +30,8 @@ impl Attempts {
             made: 0,
             ambiguous: false,
             repeats_unknown: true,
+            began: Instant::now(),
+            refused_after: Duration::ZERO,
         }
     }
 
@@ -50,9 +55,16 @@ impl Attempts {
     pub(crate) async fn pause(&mut self) -> bool {
         self.made += 1;
         let pause = BACKOFF.delay(self.made, fastrand::f64());
-        let time = Instant::now() + pause + ATTEMPT_MIN < self.deadline;
+        // Where nothing can be in doubt yet, an attempt that the deadline is likely to cut off would put it there.
+        let least = if self.ambiguous {
+            ATTEMPT_MIN
+        } else {
+            ATTEMPT_MIN.max(self.refused_after)
+        };
+        let time = Instant::now() + pause + least < self.deadline;
         if time {
             sleep(pause).await;
+            self.began = Instant::now();
         }
         time
     }
@@ -63,6 +75,9 @@ impl Attempts {
     /// [`EnqueueError::Unknown`]. Making another is safe for tasks that may run more than once: the ids are the same.
     pub(crate) async fn failed(&mut self, error: EnqueueError) -> Result<(), EnqueueError> {
         self.ambiguous |= matches!(error, EnqueueError::Unknown(_));
+        if matches!(error, EnqueueError::Refused(_)) {
+            self.refused_after = self.refused_after.max(self.began.elapsed());
+        }
         let may_pass = match error {
             EnqueueError::Unknown(_) => self.repeats_unknown,
             EnqueueError::Refused(_) => true,

@@ -118,6 +118,21 @@ async fn a_send_to_a_server_that_is_gone_is_refused() {
     assert!(matches!(error, SendError::Refused(_)), "{error:?}");
 }
 
+#[tokio::test]
+async fn a_send_that_found_no_connection_is_refused() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(&server).await;
+    let client = hurried(&proxy.url()).await;
+    client.send(add(1, 2)).await.unwrap();
+    // New connections are taken, and then nothing is heard from them.
+    proxy.set(Fault::Swallow);
+    proxy.reset_all();
+    // The first may be written to the dying connection, and then nobody can know.
+    let _ = client.send(add(1, 2)).await;
+    let error = client.send(add(1, 2)).await.unwrap_err();
+    assert!(matches!(error, SendError::Refused(_)), "{error:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_send_waits_for_a_server_that_comes_back_within_the_deadline() {
     let server = RedisServer::start().await;
