@@ -15,6 +15,9 @@ use crate::send::IntoSending;
 
 /// Two keep a broker busy while the next batch is encoded; two more cover an uneven network.
 const TRIPS_MAX: usize = 4;
+/// The most bytes in all of them together, unless one call alone has more: what one full call may have, so that large
+/// tasks go one call after another, and small calls of others behind them are not late.
+const TRAVELLING_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
 /// A bulk send under way.
 struct Bulk {
@@ -22,6 +25,8 @@ struct Bulk {
     task: &'static str,
     gathered: HashMap<QueueName, Gathered>,
     trips: JoinSet<Trip>,
+    /// How many bytes the calls that travel have.
+    travelling: usize,
     accepted: Vec<TaskId>,
     unknown: Vec<TaskId>,
 }
@@ -34,6 +39,7 @@ struct Gathered {
 
 struct Trip {
     ids: Vec<TaskId>,
+    bytes: usize,
     end: Result<(), SendError>,
 }
 
@@ -50,6 +56,7 @@ where
         task: <<I::Item as IntoSending>::Task as lovage_core::Task>::NAME,
         gathered: HashMap::new(),
         trips: JoinSet::new(),
+        travelling: 0,
         accepted: Vec::new(),
         unknown: Vec::new(),
     };
@@ -102,14 +109,16 @@ impl Bulk {
         if tasks.is_empty() {
             return Ok(());
         }
-        while TRIPS_MAX <= self.trips.len() {
+        let bytes: usize = tasks.iter().map(|task| task.bytes().len()).sum();
+        while !may_start(self.trips.len(), self.travelling, bytes) {
             self.land().await?;
         }
+        self.travelling += bytes;
         let (client, task) = (self.client.clone(), self.task);
         self.trips.spawn(async move {
             let ids = tasks.iter().map(Encoded::id).collect();
             let end = client.deliver_batch(&queue, tasks, task).await;
-            Trip { ids, end }
+            Trip { ids, bytes, end }
         });
         Ok(())
     }
@@ -121,6 +130,7 @@ impl Bulk {
         };
         // Nothing aborts a call, so it can only have panicked: that is the broker's bug, and the caller's to see.
         let trip = trip.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
+        self.travelling -= trip.bytes;
         match &trip.end {
             Ok(()) => self.accepted.extend(trip.ids),
             Err(SendError::Unknown { .. }) => self.unknown.extend(trip.ids),
@@ -136,6 +146,35 @@ impl Bulk {
             accepted: self.accepted,
             unknown: self.unknown,
             source,
+        }
+    }
+}
+
+/// Whether a call of so many bytes may join those that travel.
+fn may_start(trips: usize, travelling: usize, bytes: usize) -> bool {
+    trips == 0 || (trips < TRIPS_MAX && travelling + bytes <= TRAVELLING_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_calls_travel_alone_and_small_ones_together() {
+        const FULL: usize = TRAVELLING_BYTES_MAX;
+        for (trips, travelling, bytes, expected) in [
+            (0, 0, FULL + 1, true),
+            (1, FULL + 1, 1, false),
+            (1, FULL / 2, FULL / 2, true),
+            (2, FULL, 1, false),
+            (TRIPS_MAX - 1, 3, 1, true),
+            (TRIPS_MAX, 4, 1, false),
+        ] {
+            let may = may_start(trips, travelling, bytes);
+            assert_eq!(
+                may, expected,
+                "{trips} calls of {travelling} bytes, {bytes} more"
+            );
         }
     }
 }
