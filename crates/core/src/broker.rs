@@ -35,7 +35,8 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// come in the order of `tasks`.
     ///
     /// # Errors
-    /// [`EnqueueError::Unknown`] if no answer came: the tasks may be stored. Sending the same ids again is safe.
+    /// [`EnqueueError::Unknown`] if no answer came: the tasks may be stored. Sending the same ids again is safe unless
+    /// a task may run at most once.
     /// Every other error says that none is stored.
     fn enqueue(
         &self,
@@ -417,7 +418,8 @@ pub enum EnqueueError {
     /// Somebody must act (password, permission, wrong type at a key): none is stored.
     #[error("the broker refuses until somebody acts, nothing is stored: {0}")]
     Misconfigured(#[source] TransportError),
-    /// No answer came: the tasks may or may not be stored. Sending the same ids again is safe.
+    /// No answer came: the tasks may or may not be stored. Sending the same ids again is safe unless a task may run at
+    /// most once: an id is free once its task is gone, and one that has ended meanwhile runs again.
     #[error("the broker did not answer; the tasks may have been accepted: {0}")]
     Unknown(#[source] TransportError),
 }

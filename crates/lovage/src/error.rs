@@ -68,10 +68,15 @@ pub enum SendError {
     /// Somebody must act (password, permission, wrong type at a key): the task is certainly not stored.
     #[error("the task is not stored, and will not be until somebody acts: {0}")]
     Misconfigured(#[source] TransportError),
-    /// The task may have been accepted: an answer is missing.
-    #[error("task {id} may have been accepted; sending it again with .id({id}) is safe: {source}")]
+    /// The task may have been accepted: an answer is missing. Sending it again with the same id is safe unless it may
+    /// run at most once.
+    #[error(
+        "task {id} may have been accepted; sending it again with .id({id}) is safe unless it may run at most once: \
+         {source}"
+    )]
     Unknown {
-        /// The task. While it lives, sending the same id again is the same task.
+        /// The task. While it lives, sending the same id again is the same task. One that has ended meanwhile runs
+        /// again.
         id: TaskId,
         /// What is known of the missing answer.
         source: TransportError,
@@ -102,9 +107,10 @@ impl SendError {
 #[derive(Debug, thiserror::Error)]
 #[error("{} tasks were accepted before this: {source}", accepted.len())]
 pub struct SendAllError {
-    /// The tasks that are certainly accepted, in the order they were given. A batch is accepted whole or not at all.
+    /// The tasks that are certainly accepted, in any order. A batch is accepted whole or not at all.
     pub accepted: Vec<TaskId>,
-    /// Tasks that may have been accepted: sending them again with the same ids is safe.
+    /// Tasks that may have been accepted: sending them again with the same ids is safe unless they may run at most
+    /// once.
     pub unknown: Vec<TaskId>,
     /// Why the others were not.
     pub source: SendError,
