@@ -8,7 +8,7 @@ use crate::config::ConnectError;
 /// What a failed command says of itself and of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// No answer, or one that cannot be read: the command may have been executed.
+    /// No answer, or one that does not tell: the command may have been executed.
     Unknown,
     /// Refused for now; nothing happened.
     Refused,
@@ -18,8 +18,8 @@ pub(crate) enum Meaning {
     NotLoaded,
 }
 
-/// Codes of errors that pass by themselves.
-const PASSING: [&str; 14] = [
+/// Codes, and texts without a code of their own, of errors that pass by themselves.
+const PASSING: [&str; 15] = [
     "LOADING",
     "BUSY",
     "MISCONF",
@@ -34,9 +34,10 @@ const PASSING: [&str; 14] = [
     "UNBLOCKED",
     "UNKILLABLE",
     "EXECABORT",
+    "max number of clients reached",
 ];
 /// Codes, and texts without a code of their own, of errors that somebody must mend.
-const LASTING: [&str; 11] = [
+const LASTING: [&str; 12] = [
     "NOAUTH",
     "WRONGPASS",
     "NOPERM",
@@ -48,17 +49,19 @@ const LASTING: [&str; 11] = [
     "unknown command",
     "DENIED",
     "invalid DB index",
+    "Error compiling script",
 ];
 
 pub(crate) fn meaning(error: &RedisError) -> Meaning {
-    match error.kind() {
-        ErrorKind::Io | ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
-            return Meaning::Unknown;
-        }
-        ErrorKind::AuthenticationFailed
-        | ErrorKind::InvalidClientConfig
-        | ErrorKind::RESP3NotSupported => return Meaning::Misconfigured,
-        _ => {}
+    if !is_answer(error) {
+        return Meaning::Unknown;
+    }
+    if let ErrorKind::AuthenticationFailed
+    | ErrorKind::InvalidClientConfig
+    | ErrorKind::Client
+    | ErrorKind::RESP3NotSupported = error.kind()
+    {
+        return Meaning::Misconfigured;
     }
     let code = error.code().unwrap_or_default();
     if code == "NOSCRIPT" {
@@ -75,13 +78,21 @@ pub(crate) fn meaning(error: &RedisError) -> Meaning {
     if PASSING.iter().any(|part| text.contains(part)) {
         return Meaning::Refused;
     }
-    // An error reply that nobody has seen yet. The scripts refuse before they write, so nothing happened.
-    Meaning::Misconfigured
+    // An error reply that nobody has seen yet: a script may have written before it failed.
+    Meaning::Unknown
+}
+
+/// Whether Redis itself answered, if only with an error: what it was asked before and after is in step.
+fn is_answer(error: &RedisError) -> bool {
+    !matches!(
+        error.kind(),
+        ErrorKind::Io | ErrorKind::Parse | ErrorKind::UnexpectedReturnType
+    )
 }
 
 /// Whether the connection must not be used again: out of step, half-open, or to a server that is no primary any more.
 pub(crate) fn spoils_connection(error: &RedisError) -> bool {
-    meaning(error) == Meaning::Unknown
+    !is_answer(error)
         || error.is_unrecoverable_error()
         || error.to_string().contains("READONLY")
         || matches!(error.code(), Some("NOAUTH" | "UNBLOCKED"))
@@ -107,6 +118,10 @@ pub(crate) fn connection_error(error: ConnectError) -> BrokerError {
 
 pub(crate) fn connect_error(error: RedisError) -> ConnectError {
     match meaning(&error) {
+        // The greeting changes nothing, so an answer that nobody has seen yet is a refusal.
+        Meaning::Unknown if is_answer(&error) => {
+            ConnectError::Misconfigured(TransportError::new(error))
+        }
         Meaning::Misconfigured => ConnectError::Misconfigured(TransportError::new(error)),
         _ => ConnectError::Unreachable(TransportError::new(error)),
     }
@@ -117,4 +132,51 @@ pub(crate) fn unexpected(script: &'static str) -> BrokerError {
     BrokerError::Unknown(TransportError::new(format!(
         "script {script} gave an unexpected answer"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    #[test]
+    fn an_error_that_nobody_has_seen_yet_may_have_come_after_writes() {
+        let error = |text: &str| {
+            let reply = format!("-{text}\r\n");
+            let reply = redis::parse_redis_value(reply.as_bytes()).unwrap();
+            let Value::ServerError(error) = reply else {
+                panic!("{reply:?} is no error");
+            };
+            RedisError::from(error)
+        };
+        for (text, expected) in [
+            (
+                "ERR attempt to index a nil value script: 5f, on @user_script:9.",
+                Meaning::Unknown,
+            ),
+            ("NEWCODE something", Meaning::Unknown),
+            (
+                "ERR unknown command 'EVALSHA', with args beginning with: ",
+                Meaning::Misconfigured,
+            ),
+            (
+                "ERR Error compiling script (new function): user_script:1: unexpected symbol",
+                Meaning::Misconfigured,
+            ),
+            (
+                "WRONGTYPE a holds a string, not a hash",
+                Meaning::Misconfigured,
+            ),
+            ("ERR max number of clients reached", Meaning::Refused),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Meaning::Refused,
+            ),
+        ] {
+            let error = error(text);
+            assert_eq!(meaning(&error), expected, "{text}");
+            assert!(!spoils_connection(&error), "{text}");
+        }
+    }
 }
