@@ -15,8 +15,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::config::{ConnectError, RedisConfig};
-use crate::connection::pause;
+use crate::connection::{Connection, pause};
 use crate::error::{broker_error, spoils_connection};
+use crate::transitions::ring;
 
 /// The longest block: bounds how long a ring can be lost with a process that dies in it, and notices a dead peer.
 const BLOCK: Duration = secs(5);
@@ -38,7 +39,8 @@ enum Failed {
 /// The bells of a handle.
 pub(crate) struct Bells {
     pool: Pool,
-    bells: Mutex<HashMap<QueueName, (Arc<Bell>, AbortHandle)>>,
+    connection: Arc<Connection>,
+    by_queue: Mutex<HashMap<QueueName, (Arc<Bell>, AbortHandle)>>,
 }
 
 struct Bell {
@@ -56,7 +58,10 @@ struct Waiters {
 }
 
 impl Bells {
-    pub(crate) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
+    pub(crate) fn new(
+        config: &RedisConfig,
+        connection: Arc<Connection>,
+    ) -> Result<Self, ConnectError> {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(Some(BLOCK + config.response_timeout));
@@ -72,7 +77,8 @@ impl Bells {
             .map_err(|error| ConnectError::Unreachable(TransportError::new(error)))?;
         Ok(Self {
             pool,
-            bells: Mutex::default(),
+            connection,
+            by_queue: Mutex::default(),
         })
     }
 
@@ -96,7 +102,7 @@ impl Bells {
     }
 
     fn bell(&self, queue: &QueueName, key: &str) -> Arc<Bell> {
-        let mut bells = lock(&self.bells);
+        let mut bells = lock(&self.by_queue);
         if let Some((bell, listener)) = bells.get(queue)
             && !listener.is_finished()
         {
@@ -107,7 +113,8 @@ impl Bells {
             state: Mutex::default(),
             changed: Notify::new(),
         });
-        let listener = tokio::spawn(listen(bell.clone(), self.pool.clone())).abort_handle();
+        let listener = listen(bell.clone(), self.pool.clone(), self.connection.clone());
+        let listener = tokio::spawn(listener).abort_handle();
         bells.insert(queue.clone(), (bell.clone(), listener));
         bell
     }
@@ -115,7 +122,7 @@ impl Bells {
 
 impl Drop for Bells {
     fn drop(&mut self) {
-        for (_, listener) in lock(&self.bells).values() {
+        for (_, listener) in lock(&self.by_queue).values() {
             listener.abort();
         }
     }
@@ -183,11 +190,11 @@ impl Bell {
 }
 
 /// Runs for as long as the handle lives; without a waiter it holds no connection for long.
-async fn listen(bell: Arc<Bell>, pool: Pool) {
+async fn listen(bell: Arc<Bell>, pool: Pool, connection: Arc<Connection>) {
     let mut failures = 0;
     loop {
         if bell.has_waiters() || lock(&bell.state).unheard {
-            match serve(&bell, &pool).await {
+            match serve(&bell, &pool, &connection).await {
                 Ok(()) => failures = 0,
                 Err(failed) => {
                     bell.fail_all(&failed);
@@ -202,14 +209,14 @@ async fn listen(bell: Arc<Bell>, pool: Pool) {
 }
 
 /// Listens on one connection until nobody has waited for a while.
-async fn serve(bell: &Bell, pool: &Pool) -> Result<(), Failed> {
-    let mut connection = pool.get().await.map_err(|error| match error {
+async fn serve(bell: &Bell, pool: &Pool, unblocked: &Connection) -> Result<(), Failed> {
+    let connection = pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => Failed::Connection(error.to_string()),
         other => Failed::Connection(other.to_string()),
     })?;
     loop {
         if bell.take_unheard() && !bell.hand_on() {
-            put_back(&mut connection, bell).await?;
+            put_back(unblocked, bell).await?;
         }
         if !bell.has_waiters() {
             if tokio::time::timeout(KEPT, bell.changed.notified())
@@ -228,46 +235,50 @@ async fn serve(bell: &Bell, pool: &Pool) -> Result<(), Failed> {
                 std::pin::pin!(async move { other.send_packed_command(&block).await });
             loop {
                 tokio::select! {
-                    answer = &mut blocked => break answer,
+                    answer = &mut blocked => {
+                        break answer.and_then(Value::extract_error).map_err(Failed::Command);
+                    }
                     () = bell.changed.notified() => {
-                        if bell.take_unheard() && !bell.hand_on() {
-                            // The connection is blocked: the ring is put back over another.
-                            let mut spare = pool.get().await.map_err(|error| Failed::Connection(error.to_string()))?;
-                            put_back(&mut spare, bell).await?;
+                        if bell.take_unheard()
+                            && !bell.hand_on()
+                            && let Err(failed) = put_back(unblocked, bell).await
+                        {
+                            break Err(failed);
                         }
                     }
                 }
             }
         };
-        let answer = answer.and_then(Value::extract_error);
         match answer {
             Ok(Value::Nil) => {}
             Ok(_) => {
                 if !bell.hand_on() {
-                    put_back(&mut connection, bell).await?;
+                    put_back(unblocked, bell).await?;
                 }
             }
-            Err(error) => {
-                if spoils_connection(&error) {
-                    // Out of the pool: a half-open one must not come back.
+            Err(failed) => {
+                let spoilt = match &failed {
+                    Failed::Command(error) => spoils_connection(error),
+                    // It is blocked still, and would take a ring that nobody hears.
+                    Failed::Connection(_) => true,
+                };
+                if spoilt {
+                    // Out of the pool: neither a blocked nor a half-open one must come back.
                     drop(deadpool_redis::Connection::take(connection));
                 }
-                return Err(Failed::Command(error));
+                return Err(failed);
             }
         }
     }
 }
 
-/// Rings for another process.
-async fn put_back(connection: &mut deadpool_redis::Connection, bell: &Bell) -> Result<(), Failed> {
-    redis::cmd("ZADD")
-        .arg(&bell.key)
-        .arg("NX")
-        .arg(0)
-        .arg("ring")
-        .exec_async(connection)
-        .await
-        .map_err(Failed::Command)
+/// Rings for another process, over the connection of the verbs, which nothing blocks.
+async fn put_back(unblocked: &Connection, bell: &Bell) -> Result<(), Failed> {
+    ring(unblocked, &bell.key).await.map_err(|error| {
+        // For the listener to put back once it serves again.
+        lock(&bell.state).unheard = true;
+        Failed::Connection(error.to_string())
+    })
 }
 
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -38,7 +38,7 @@ pub struct RedisBroker {
 /// What all clones of a handle share.
 pub(crate) struct Shared {
     pub(crate) config: RedisConfig,
-    pub(crate) connection: Connection,
+    pub(crate) connection: Arc<Connection>,
     pub(crate) channels: String,
     keys: Mutex<HashMap<QueueName, Arc<Keys>>>,
     bells: Bells,
@@ -51,11 +51,11 @@ impl RedisBroker {
     /// # Errors
     /// [`ConnectError`]; a broker that was connected once reconnects by itself.
     pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
-        let connection = Connection::open(config).await?;
+        let connection = Arc::new(Connection::open(config).await?);
         let channels = channels(&config.namespace);
         Ok(Self {
             shared: Arc::new(Shared {
-                bells: Bells::new(config)?,
+                bells: Bells::new(config, connection.clone())?,
                 subscription: Subscription::new(config, &channels)?,
                 config: config.clone(),
                 connection,

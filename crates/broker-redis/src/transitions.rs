@@ -13,6 +13,7 @@ mod register;
 mod renew;
 mod retire;
 mod revive;
+mod ring;
 mod settle;
 mod state;
 
@@ -29,6 +30,7 @@ pub(crate) use register::register;
 pub(crate) use renew::renew;
 pub(crate) use retire::retire;
 pub(crate) use revive::revive;
+pub(crate) use ring::ring;
 pub(crate) use settle::settle;
 pub(crate) use state::state;
 

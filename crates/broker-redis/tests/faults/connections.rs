@@ -185,6 +185,51 @@ async fn an_idle_wait_outlives_a_restart_of_redis() {
 }
 
 #[tokio::test]
+async fn a_full_redis_loses_no_ring() {
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    let worker = worker(&broker).await;
+    send(&broker, 1).await;
+    let held = claim(&broker, worker, 1).await;
+    let bell = "{lovage:mail}:bell";
+    server.cli::<()>(&["DEL", bell]).await.unwrap();
+    // The listener stays in its block when its only waiter has gone.
+    let waited = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.wait(&mail(), crate::common::LIMIT).await }
+    });
+    soon("block", async {
+        let blocked = || async {
+            let info: String = server.cli(&["INFO", "clients"]).await.unwrap();
+            info.contains("blocked_clients:1")
+        };
+        while !blocked().await {
+            tokio::time::sleep(ms(5)).await;
+        }
+    })
+    .await;
+    waited.abort();
+    assert!(waited.await.unwrap_err().is_cancelled());
+    server
+        .cli::<()>(&["CONFIG", "SET", "maxmemory", "1"])
+        .await
+        .unwrap();
+
+    let release = Settlement {
+        verdict: Verdict::Release,
+        ..done(&held[0])
+    };
+    broker.settle(worker, &mail(), vec![release]).await.unwrap();
+    // The blocked listener takes the ring before anybody can look, and puts it back.
+    soon("ring", async {
+        while server.cli::<u64>(&["ZCARD", bell]).await.unwrap() == 0 {
+            tokio::time::sleep(ms(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_misconfigured() {
     let server = RedisServer::builder()
         .arg("requirepass", "right")
