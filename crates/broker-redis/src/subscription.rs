@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use lovage_core::{Awaited, BrokerError, TaskId, WorkerId, secs};
+use lovage_core::{Awaited, BrokerError, TaskId, TransportError, WorkerId, secs};
 use redis::Client;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -22,6 +22,8 @@ use crate::transitions::Asked;
 
 /// Bounds how late an outcome is told whose push was lost.
 const ASK_AGAIN: Duration = secs(5);
+/// What a question is given at the end of a wait: only then is a missing answer a sign that Redis is silent.
+const ANSWER_MIN: Duration = secs(1);
 /// A silent connection is asked whether it lives.
 const PING_EVERY: Duration = secs(10);
 
@@ -39,7 +41,15 @@ pub(crate) struct Subscription {
 }
 
 #[derive(Default)]
-struct Waits(Mutex<HashMap<TaskId, Line>>);
+struct Waits(Mutex<Lines>);
+
+#[derive(Default)]
+struct Lines {
+    by_task: HashMap<TaskId, Line>,
+    /// The number of the next wait. One count for all lines: a line that was told is begun anew while its waits still
+    /// leave, and they must not take those of the new one along.
+    next: u64,
+}
 
 /// The waits for one task, numbered.
 type Line = Vec<(u64, oneshot::Sender<Bytes>)>;
@@ -79,14 +89,20 @@ impl Subscription {
         let mut made = self.made.subscribe();
         let mut failures = 0;
         // One answer is awaited even where there is no time to wait: it may be there already.
-        let mut bound = Instant::now() + self.connect_timeout + self.response_timeout;
+        let mut patience = self.connect_timeout + self.response_timeout;
         loop {
             // Seen before the question: a subscription made after it makes us ask once more.
             made.mark_unchanged();
-            let asked = timeout_at(bound.max(deadline), ask()).await;
-            bound = deadline;
+            let bound = deadline.max(Instant::now() + patience);
+            let asked = timeout_at(bound, ask()).await;
+            patience = ANSWER_MIN;
             let again = match asked {
-                Err(_) => return Ok(Awaited::TimedOut),
+                // That the task has not ended yet was nobody's answer.
+                Err(_) => {
+                    return Err(BrokerError::Unknown(TransportError::new(
+                        "no answer in time",
+                    )));
+                }
                 Ok(Ok(Asked::Ended(outcome))) => return Ok(Awaited::Outcome(outcome)),
                 Ok(Ok(Asked::Unknown)) => return Ok(wait.told().unwrap_or(Awaited::Unknown)),
                 Ok(Ok(Asked::Waiting)) => {
@@ -105,7 +121,7 @@ impl Subscription {
                 }
             };
             tokio::select! {
-                Ok(outcome) = &mut wait.told => return Ok(Awaited::Outcome(outcome)),
+                Ok(outcome) = &mut wait.told, if !wait.told.is_terminated() => return Ok(Awaited::Outcome(outcome)),
                 Ok(()) = made.changed() => {}
                 () = tokio::time::sleep_until(again.min(deadline)) => {
                     if deadline <= Instant::now() {
@@ -220,7 +236,7 @@ impl Waits {
         let Ok(id) = TaskId::try_from(id) else {
             return;
         };
-        let told = lock(&self.0).remove(&id).unwrap_or_default();
+        let told = lock(&self.0).by_task.remove(&id).unwrap_or_default();
         let outcome = Bytes::copy_from_slice(outcome);
         for (_, wait) in told {
             let _ = wait.send(outcome.clone());
@@ -240,9 +256,9 @@ impl<'a> Wait<'a> {
     fn join(waits: &'a Waits, id: TaskId) -> Self {
         let (tell, told) = oneshot::channel();
         let mut all = lock(&waits.0);
-        let line = all.entry(id).or_default();
-        let number = line.last().map_or(0, |(number, _)| number + 1);
-        line.push((number, tell));
+        let number = all.next;
+        all.next += 1;
+        all.by_task.entry(id).or_default().push((number, tell));
         drop(all);
         Self {
             waits,
@@ -261,10 +277,10 @@ impl<'a> Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let mut all = lock(&self.waits.0);
-        if let Some(line) = all.get_mut(&self.id) {
+        if let Some(line) = all.by_task.get_mut(&self.id) {
             line.retain(|(number, _)| *number != self.number);
             if line.is_empty() {
-                all.remove(&self.id);
+                all.by_task.remove(&self.id);
             }
         }
     }
@@ -272,4 +288,44 @@ impl Drop for Wait<'_> {
 
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use lovage_core::ms;
+
+    use super::*;
+
+    fn push(waits: &Waits, id: TaskId) {
+        waits.tell(&[&id.as_bytes()[..], b"end"].concat());
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_was_told_takes_no_later_one_along() {
+        let (waits, id) = (Waits::default(), TaskId::random());
+        let told = Wait::join(&waits, id);
+        push(&waits, id);
+        let mut later = Wait::join(&waits, id);
+        drop(told);
+        push(&waits, id);
+        let end = Awaited::Outcome(Bytes::from_static(b"end"));
+        assert_eq!(later.told(), Some(end));
+    }
+
+    #[tokio::test]
+    async fn a_question_without_an_answer_does_not_say_that_the_task_goes_on() {
+        let config = RedisConfig::new("redis://127.0.0.1:1");
+        let subscription = Subscription::new(&config, "channel:").unwrap();
+        let asked = AtomicBool::new(false);
+        let ask = || async {
+            if asked.swap(true, Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Err(BrokerError::Refused(TransportError::new("not yet")))
+        };
+        let end = subscription.outcome(TaskId::random(), ms(300), ask).await;
+        assert!(matches!(end, Err(BrokerError::Unknown(_))), "{end:?}");
+    }
 }
