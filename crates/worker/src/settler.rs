@@ -184,3 +184,55 @@ impl Trouble {
         self.until.filter(|until| now < *until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lovage_core::{Fence, Millis, Outcome, TaskId};
+
+    fn done(keep: Option<Duration>) -> Outgoing {
+        Outgoing {
+            place: 0,
+            settlement: Settlement {
+                id: TaskId::random(),
+                fence: Fence {
+                    number: 1,
+                    claimed_at: Millis::default(),
+                },
+                verdict: Verdict::Done {
+                    outcome: Outcome::Done(bytes::Bytes::new()),
+                    keep,
+                },
+            },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nothing_hangs_on_lingers_for_a_while_or_until_it_has_company() {
+        let mut ledger = Ledger::default();
+        ledger.push(done(None), Ack::Late);
+        let ends = ledger.lingers_until(Instant::now());
+        assert_eq!(ends, Some(Instant::now() + LINGER));
+        tokio::time::advance(LINGER).await;
+        assert_eq!(ledger.lingers_until(Instant::now()), None);
+
+        assert_eq!(ledger.take().len(), 1);
+        for _ in 1..COMPANY {
+            ledger.push(done(None), Ack::Late);
+            assert!(ledger.lingers_until(Instant::now()).is_some());
+        }
+        ledger.push(done(None), Ack::Late);
+        assert_eq!(ledger.lingers_until(Instant::now()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_result_or_an_at_most_once_task_takes_the_lingering_along() {
+        for (outgoing, ack) in [(done(Some(secs(1))), Ack::Late), (done(None), Ack::Early)] {
+            let mut ledger = Ledger::default();
+            ledger.push(done(None), Ack::Late);
+            ledger.push(outgoing, ack);
+            ledger.push(done(None), Ack::Late);
+            assert_eq!(ledger.lingers_until(Instant::now()), None);
+        }
+    }
+}
