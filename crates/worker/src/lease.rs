@@ -200,7 +200,8 @@ impl<B: Membership> Keeper<B> {
             }),
             Err(error) => {
                 tracing::debug!(queue = %seat.queue, %error, "cannot compare what is held; trying again later");
-                seat.ask_comparison();
+                // Not at once: a broker that renews but cannot answer this would be asked without a pause.
+                seat.put_off_comparison();
             }
         }
     }

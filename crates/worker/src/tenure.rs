@@ -99,6 +99,11 @@ impl Seat {
         self.asked.notify_one();
     }
 
+    /// Asks for the same at the next renewal: the broker could not say.
+    pub(crate) fn put_off_comparison(&self) {
+        self.compare.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn take_comparison(&self) -> bool {
         self.compare.swap(false, Ordering::SeqCst)
     }
@@ -111,6 +116,7 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use lovage_core::secs;
 
     #[test]
@@ -123,5 +129,20 @@ mod tests {
         assert!(tenure.is_good(now + secs(19)));
         tenure.lose();
         assert!(!tenure.is_good(now), "a lost identity is dead for good");
+    }
+
+    #[test]
+    fn a_comparison_that_failed_waits_for_the_next_renewal_and_asks_for_none() {
+        let seat = Seat::new(QueueName::parse("mail").unwrap());
+        seat.ask_comparison();
+        assert!(
+            seat.asked().now_or_never().is_some(),
+            "a lost answer renews now"
+        );
+        assert!(seat.take_comparison());
+
+        seat.put_off_comparison();
+        assert!(seat.asked().now_or_never().is_none());
+        assert!(seat.take_comparison());
     }
 }
