@@ -96,10 +96,8 @@ where
                     let step = self.stage.command(command.unwrap_or(Command::Now), Instant::now());
                     self.step(step);
                 }
-                _ = inputs.finished.recv_many(&mut ends, ENDS_MAX) => self.take_ends(&mut ends),
-                Some(reply) = self.exchanges.next() => self.take_reply(reply),
+                // What is rare goes before what may be ready at every turn.
                 Some(notice) = inputs.notices.recv() => self.take_notice(notice),
-                () = inputs.freed.notified() => {}
                 (queue, rung) = poll_fn(|cx| poll_bells(&mut self.queues, cx)) => {
                     let queue = &mut self.queues[queue];
                     queue.hungry = true;
@@ -107,6 +105,9 @@ where
                         queue.trouble.failed(&queue.name, "wait", &error);
                     }
                 }
+                _ = inputs.finished.recv_many(&mut ends, ENDS_MAX) => self.take_ends(&mut ends),
+                Some(reply) = self.exchanges.next() => self.take_reply(reply),
+                () = inputs.freed.notified() => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
             // A claim under way may still bring tasks: nobody else would give them back.

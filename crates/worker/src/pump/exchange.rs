@@ -153,11 +153,21 @@ where
         self.exchanges.push(under_way);
     }
 
+    /// Whether no slot is to be had for this queue's tasks. What others of short runs have waiting says nothing: they
+    /// let this one in as soon as it has something.
+    fn is_full(&self, place: usize) -> bool {
+        let lane = self.queues[place].lanes.lane();
+        let state = &self.lanes[index(lane)];
+        let soon_free = |(other, queue): (usize, &Queue)| {
+            other != place && queue.lanes.lane() == lane && 0 < queue.pace.buffer(state.slots)
+        };
+        self.capacity(place) <= state.held() && !self.queues.iter().enumerate().any(soon_free)
+    }
+
     fn listen(&mut self, place: usize) {
         // Not asked of `room`: what claims under way have reserved may stay empty, and a bell costs a connection to
         // hang up.
-        let lane = &self.lanes[index(self.queues[place].lanes.lane())];
-        let full = self.capacity(place) <= lane.held();
+        let full = self.is_full(place);
         let quiet = self.stage.is_quiet();
         let queue = &mut self.queues[place];
         if quiet || full {

@@ -184,6 +184,42 @@ async fn weighted_queues_are_all_served() {
     worker.shutdown_now().await;
 }
 
+/// Short runs fill a lane's buffer for as long as there are more; what comes to another queue meanwhile must be heard.
+async fn what_comes_while_short_runs_fill_the_lane(queues: &str) {
+    let stand = Stand::new();
+    for _ in 0..10_000 {
+        send(&stand.memory, &envelope("short", &Act::Succeed)).await;
+    }
+    let queues: Queues = queues.parse().unwrap();
+    let worker = stand.worker().queues(queues).start().await.unwrap();
+    until("the short ones run", || 500 <= stand.probe.finished()).await;
+    for _ in 0..8 {
+        send(&stand.memory, &envelope("other", &Act::Dawdle)).await;
+    }
+    let start = Instant::now();
+    loop {
+        let other = stand.memory.counts(&queue("other")).await.unwrap();
+        if other.ready + other.active == 0 {
+            break;
+        }
+        assert!(start.elapsed() < secs(20), "{other:?}");
+        tokio::time::sleep(ms(1)).await;
+    }
+    let short = stand.memory.counts(&queue("short")).await.unwrap();
+    assert!(0 < short.ready, "the others ran only when these were done");
+    worker.shutdown_now().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_comes_first_is_heard_while_a_later_one_fills_the_lane() {
+    what_comes_while_short_runs_fill_the_lane("other,short").await;
+}
+
+#[tokio::test]
+async fn a_queue_is_heard_while_another_of_its_weight_fills_the_lane() {
+    what_comes_while_short_runs_fill_the_lane("other:1,short:1").await;
+}
+
 #[tokio::test]
 async fn an_idle_worker_waits_instead_of_polling() {
     let stand = Stand::new();
