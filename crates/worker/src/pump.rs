@@ -31,9 +31,9 @@ use crate::triage::{Planned, Tasks};
 /// The most ends of runs that are taken in between two exchanges.
 const ENDS_MAX: usize = 1_000;
 
-/// The most deliveries that a worker of this concurrency may hold without a verdict.
-pub(crate) const fn held_max(concurrency: usize) -> usize {
-    concurrency + BUFFER_MAX
+/// The most deliveries that a worker may hold without a verdict: one a slot of each lane, and what waits for one.
+pub(crate) const fn held_max(concurrency: usize, cpu_threads: usize) -> usize {
+    2 * concurrency + cpu_threads + BUFFER_MAX
 }
 
 /// What the pump hears.
@@ -59,7 +59,7 @@ pub(crate) struct Pump<B, S> {
     pub(crate) queues: Vec<Queue>,
     pub(crate) weighted: bool,
     pub(crate) lanes: [LaneState<Ready>; 3],
-    pub(crate) concurrency: usize,
+    pub(crate) held_max: usize,
     /// Held a slot; `None` adapts.
     pub(crate) prefetch: Option<u16>,
     pub(crate) table: Table,

@@ -188,7 +188,8 @@ where
         let names = queues.names();
         let seats: Arc<[Arc<Seat>]> = names.into_iter().map(|n| Arc::new(Seat::new(n))).collect();
         let shared = Arc::new(Shared::new(Arc::clone(&seats)));
-        let (answers, finished) = mpsc::channel(held_max(settings.concurrency));
+        let held_max = held_max(settings.concurrency, settings.cpu_threads);
+        let (answers, finished) = mpsc::channel(held_max);
         let (notify, notices) = mpsc::channel(NOTICES_MAX);
         // Room for each of the two commands; a third one would say nothing new.
         let (commander, commands) = mpsc::channel(2);
@@ -217,7 +218,7 @@ where
             queues: pump_queues(&queues, &shared.seats, &tasks),
             tasks,
             lanes: lanes(&settings),
-            concurrency: settings.concurrency,
+            held_max,
             prefetch: settings.prefetch,
             table: Table::default(),
             stage: Stage::Working,

@@ -12,7 +12,7 @@ use lovage_core::{
 use tokio::time::Instant;
 use tower::Service;
 
-use super::{Pump, held_max};
+use super::Pump;
 use crate::fetcher::{Queue, order};
 use crate::held::{Held, Stage};
 use crate::lanes::index;
@@ -102,7 +102,9 @@ where
         let (queue, capacity) = (&self.queues[place], self.capacity(place));
         let lane = &self.lanes[index(queue.lanes.lane())];
         let reserved: usize = self.lanes.iter().map(|lane| lane.reserved).sum();
-        let free = held_max(self.concurrency).saturating_sub(self.table.unfinished() + reserved);
+        let free = self
+            .held_max
+            .saturating_sub(self.table.unfinished() + reserved);
         let want = capacity.saturating_sub(lane.held() + lane.reserved);
         let want = want.min(free).min(BATCH_MAX);
         if queue.rich {
