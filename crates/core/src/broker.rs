@@ -184,7 +184,8 @@ pub trait Inspect: Broker {
     fn counts(&self, queue: &QueueName)
     -> impl Future<Output = Result<Counts, BrokerError>> + Send;
 
-    /// The dead letters, oldest first, from number `offset` on, at most `limit`.
+    /// The dead letters, oldest first, from number `offset` on, at most `limit`; fewer where they are large. None where
+    /// there are no more.
     fn dead_letters(
         &self,
         queue: &QueueName,

@@ -146,7 +146,8 @@ impl Client {
         Ok(self.within(|| self.broker().revive(&queue, id)).await?)
     }
 
-    /// The dead letters of `queue`, oldest first, from number `offset` on, at most `limit`.
+    /// The dead letters of `queue`, oldest first, from number `offset` on, at most `limit`; fewer where they are large.
+    /// None where there are no more.
     pub async fn dead_letters(
         &self,
         queue: &str,

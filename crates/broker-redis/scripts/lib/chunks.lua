@@ -14,6 +14,18 @@ local function hmget(key, fields)
   return values
 end
 
+-- How many of `fields`, from the first on, have values of at most `bytes_max` bytes together, and how many those are.
+-- What is read is copied in Redis's memory, and Redis does nothing else meanwhile.
+local function that_fit(key, fields, bytes_max)
+  local bytes = 0
+  for i = 1, #fields do
+    local with = bytes + redis.call('HSTRLEN', key, fields[i])
+    if bytes_max < with then return i - 1, bytes end
+    bytes = with
+  end
+  return #fields, bytes
+end
+
 -- `args` may be pairs: CHUNK is even.
 local function write(command, key, args)
   local n = #args
