@@ -11,7 +11,7 @@
 local meta, identities, suspects, tasks, actives = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local facts, cancels, waiting, dead, reasons, results, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local READY = 13
-local LOOKED_AT_MAX, TAKEN_MAX = 64, 200
+local LOOKED_AT_MAX, TAKEN_MAX, TAKEN_BYTES_MAX = 64, 200, 8 * 1024 * 1024
 local now, patience, losses_max, channels = now_of(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
 
 local workers = redis.call('ZRANGE', identities, 0, LOOKED_AT_MAX - 1)
@@ -42,20 +42,22 @@ for i = 1, #workers do
   end
 end
 
-local taken, forgotten, more = {}, {}, 0
+local taken, forgotten, more, room = {}, {}, 0, TAKEN_BYTES_MAX
 for i = 1, #lost do
-  local active, left = actives .. lost[i], TAKEN_MAX - #taken
-  local held = redis.call('HLEN', active)
-  if 0 < held and 0 < left then
+  local active, before = actives .. lost[i], #taken
+  local held, left = redis.call('HLEN', active), TAKEN_MAX - before
+  if 0 < held and 0 < left and 0 < room then
     local entries = redis.call('HRANDFIELD', active, left, 'WITHVALUES')
     for k = 1, #entries, 2 do
+      room = room - redis.call('HSTRLEN', tasks, entries[k])
+      if room < 0 and 0 < #taken then break end
       taken[#taken + 1] = {
         id = entries[k], mark = entries[k + 1], worker = lost[i], active = active,
         fence = tonumber(string.match(entries[k + 1], '^%d+')) or 0,
       }
     end
   end
-  if held <= left then
+  if held == #taken - before then
     forgotten[#forgotten + 1] = lost[i]
   else
     more = 1
