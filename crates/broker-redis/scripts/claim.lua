@@ -8,8 +8,9 @@ local meta, tasks, active, scheduled, ghosts = KEYS[1], KEYS[2], KEYS[3], KEYS[4
 local facts, dead, reasons, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local READY = 10
 local PROMOTED_MAX, SKIPPED_MAX = 1000, 1000
--- A reply is built in Redis's memory: past this, the rest waits for the next claim.
-local REPLY_BYTES_MAX = 8 * 1024 * 1024
+-- What is read beyond the first envelope: the rest waits for the next claim. A queue that never had a large one cannot
+-- get there, and pays for no look at sizes.
+local PROMOTED_BYTES_MAX, REPLY_BYTES_MAX = 4 * 1024 * 1024, 8 * 1024 * 1024
 
 local now, max = now_of(ARGV[1]), tonumber(ARGV[3])
 local settings = redis.call('HMGET', meta, ARGV[2], 'used', 'fence')
@@ -21,11 +22,15 @@ if has(used, 'g') or has(used, 'f') then
   if refusal then return refusal end
 end
 
-local next_due
+local large, next_due = has(used, 'l'), nil
 if has(used, 's') then
   next_due = earliest(scheduled)
   if next_due and next_due <= now then
     local due = redis.call('ZRANGEBYSCORE', scheduled, '-inf', digits(now), 'LIMIT', 0, PROMOTED_MAX)
+    if large then
+      local fit = math.max(that_fit(tasks, due, PROMOTED_BYTES_MAX), 1)
+      for i = #due, fit + 1, -1 do due[i] = nil end
+    end
     local levels = {}
     for first = 1, #due, CHUNK do
       local last = math.min(first + CHUNK - 1, #due)
@@ -70,12 +75,9 @@ end
 
 -- Whether all that was popped are tasks, as it is but for cancelled ones and rubbish.
 local function are_tasks(popped, found)
-  local size = 0
   for i = 1, #popped do
     if not found[i] or #popped[i] ~= 16 then return false end
-    size = size + #found[i]
   end
-  bytes = bytes + size
   return true
 end
 
@@ -90,7 +92,6 @@ local function sort_out(popped, found, level)
     elseif envelope and #id == 16 then
       n = n + 1
       ids[n], envelopes[n] = id, envelope
-      bytes = bytes + #envelope
     else
       skipped = skipped + 1
       if #id ~= 16 and not quarantine(id) then
@@ -106,6 +107,14 @@ for level = 9, 0, -1 do
     local ready = KEYS[READY + level]
     while n < max and not more do
       local asked = math.min(max - n, CHUNK)
+      local ahead = large and redis.pcall('LRANGE', ready, 0, asked - 1)
+      if ahead and not ahead.err and 0 < #ahead then
+        local fit, size = that_fit(tasks, ahead, REPLY_BYTES_MAX - bytes)
+        bytes = bytes + size
+        if fit < #ahead then asked, more = fit, true end
+        if asked == 0 and 0 < n then break end
+        asked = math.max(asked, 1)
+      end
       local popped = redis.pcall('LPOP', ready, asked)
       if not popped then break end
       -- A list of the wrong type stops only what is behind it; the next claim says so.
@@ -123,7 +132,7 @@ for level = 9, 0, -1 do
       else
         sort_out(popped, found, level)
       end
-      more = SKIPPED_MAX <= skipped or REPLY_BYTES_MAX <= bytes
+      more = more or SKIPPED_MAX <= skipped
       if #popped < asked then break end
     end
   end

@@ -26,7 +26,7 @@ if bound then
   if bound < len + fresh then return {'full', len, bound} end
 end
 
-local now, fields, due, ready, n_ready = nil, {}, {}, {}, 0
+local now, fields, due, ready, n_ready, used = nil, {}, {}, {}, 0, ''
 for i = 1, n do
   if not stored[i] then
     local envelope, start = ARGV[2 * i + 2], nil
@@ -35,6 +35,7 @@ for i = 1, n do
       now = now or now_of(ARGV[1])
       envelope, start = pin(envelope, now)
     end
+    if LARGE_BYTES < #envelope then used = 'l' end
     fields[#fields + 1] = ids[i]
     fields[#fields + 1] = envelope
     if start and now < start then
@@ -61,7 +62,6 @@ if 1 < #pushes or 0 < #due then
   end
 end
 
-local used = ''
 for i = 1, #pushes do
   write('RPUSH', pushes[i][1], pushes[i][2])
   used = used .. pushes[i][3]

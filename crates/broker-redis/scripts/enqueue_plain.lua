@@ -19,7 +19,11 @@ if type(pushed) == 'table' then
   redis.call('HDEL', tasks, id)
   return pushed
 end
-if not string.find(used, level, 1, true) then redis.call('HSET', meta, 'used', used .. level) end
+local all = used
+if not string.find(all, level, 1, true) then all = all .. level end
+-- LARGE_BYTES of lib/envelope.lua.
+if 8192 < #envelope and not string.find(all, 'l', 1, true) then all = all .. 'l' end
+if all ~= used then redis.call('HSET', meta, 'used', all) end
 -- As `ring` does: a bell of the wrong type fails in the waits.
 redis.pcall('ZADD', bell, 'NX', 0, 'ring')
 return {'stored', {}}

@@ -18,6 +18,9 @@ redis.call('HDEL', reasons, id)
 redis.call('HDEL', facts, id)
 if not envelope then return 'not_dead' end
 redis.call('HSET', tasks, id, with_attempts(envelope, 0))
-remember(meta, redis.call('HGET', meta, 'used') or '', push('RPUSH', levels, READY))
+local letters = push('RPUSH', levels, READY)
+-- What was pushed by hand may be of any size.
+if LARGE_BYTES < #envelope then letters = letters .. 'l' end
+remember(meta, redis.call('HGET', meta, 'used') or '', letters)
 ring(bell)
 return 'revived'

@@ -1,6 +1,8 @@
 -- envelope.lua   The fixed part of an envelope (docs/protocol.md). Nothing here reads the MessagePack behind it.
 
 local HEADER_BYTES = 38
+-- A thousand that are no larger can be read at once without a look at their sizes.
+local LARGE_BYTES = 8192
 local MILLIS_MAX = 9007199254740991
 
 local function level_of(envelope)
