@@ -51,7 +51,7 @@ pub async fn run<B: Membership>(
 ///
 /// # Errors
 /// A configuration that makes no sense, a task without its state, an address that cannot be bound, a broker that
-/// refuses until somebody acts at the start. Nothing that the broker does later is an error.
+/// refuses until somebody acts at the start, a panic of the worker itself. Nothing that the broker does later is an error.
 pub async fn run_connecting<B: Membership>(
     args: Args,
     connect: impl AsyncFn() -> Result<B, ConnectFailure>,
@@ -88,6 +88,10 @@ pub async fn run_connecting<B: Membership>(
         released = sum.released,
         left = sum.held,
         "the worker has ended"
+    );
+    anyhow::ensure!(
+        !worker.shared().crashed(),
+        "a part of the worker panicked; what it held returns when its lease ends"
     );
     Ok(())
 }

@@ -48,7 +48,8 @@ async fn livez(State(worker): State<Watched>) -> impl IntoResponse {
     if worker.get().is_none_or(|worker| worker.live()) {
         answer(StatusCode::OK, &json!({ "live": true }))
     } else {
-        let reasons = ["every thread of the async runtime is blocked"];
+        let reasons =
+            ["every thread of the async runtime is blocked, or a part of the worker panicked"];
         answer(
             StatusCode::SERVICE_UNAVAILABLE,
             &json!({ "live": false, "reasons": reasons }),

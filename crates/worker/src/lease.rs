@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::shutdown::RETIRE_MAX;
 use crate::stats::Counters;
 use crate::tenure::{Seat, Tenure};
 use crate::watchdog::{Heartbeat, LOOK_EVERY, Watchdog};
+use crate::worker::CrashWatch;
 
 /// Renewals a lease: two may be lost before it ends.
 const RENEWALS: u32 = 3;
@@ -57,6 +58,7 @@ pub(crate) struct Keeper<B> {
     pub(crate) ended: CancellationToken,
     /// Cancelled when this thread has.
     pub(crate) gone: CancellationToken,
+    pub(crate) crashed: Arc<AtomicBool>,
 }
 
 impl<B: Membership> Keeper<B> {
@@ -69,6 +71,7 @@ impl<B: Membership> Keeper<B> {
             .name(String::from("lovage-lease"))
             .spawn(move || {
                 let _gone = self.gone.clone().drop_guard();
+                let _crash = CrashWatch(Arc::clone(&self.crashed));
                 runtime.block_on(self.run());
                 runtime.shutdown_background();
             })?;

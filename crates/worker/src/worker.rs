@@ -203,6 +203,7 @@ where
             counters: Arc::clone(&shared.counters),
             ended: shared.ended.clone(),
             gone: shared.gone.clone(),
+            crashed: Arc::clone(&shared.crashed),
         };
         keeper.start().map_err(StartError::Thread)?;
 
@@ -246,9 +247,10 @@ where
 /// Runs the pump and the heartbeat; the lease thread hears when the pump has ended, also where its runtime is dropped.
 fn spawn(pump: impl Future<Output = ()> + Send + 'static, shared: Arc<Shared>) {
     let ended = shared.ended.clone().drop_guard();
+    let crash = CrashWatch(Arc::clone(&shared.crashed));
     tokio::spawn(async move {
+        let (_ended, _crash) = (ended, crash);
         pump.await;
-        drop(ended);
     });
     tokio::spawn(async move {
         tokio::select! {
@@ -317,6 +319,18 @@ pub(crate) struct Shared {
     ended: CancellationToken,
     /// Cancelled when the lease thread has ended as well.
     gone: CancellationToken,
+    crashed: Arc<AtomicBool>,
+}
+
+/// Notes where it is dropped by a panic: a part of the worker has ended that should not have.
+pub(crate) struct CrashWatch(pub(crate) Arc<AtomicBool>);
+
+impl Drop for CrashWatch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Shared {
@@ -328,11 +342,17 @@ impl Shared {
             quiet: Arc::default(),
             ended: CancellationToken::new(),
             gone: CancellationToken::new(),
+            crashed: Arc::default(),
         }
     }
 
     pub(crate) fn live(&self) -> bool {
-        self.ended.is_cancelled() || self.heartbeat.silence() < SILENCE_MAX
+        !self.crashed() && (self.ended.is_cancelled() || self.heartbeat.silence() < SILENCE_MAX)
+    }
+
+    /// Whether a panic has ended a part of the worker.
+    pub(crate) fn crashed(&self) -> bool {
+        self.crashed.load(Ordering::SeqCst)
     }
 
     pub(crate) fn ready(&self) -> Result<(), Vec<NotReady>> {
@@ -386,7 +406,7 @@ impl RunningWorker {
         self.ended().await;
     }
 
-    /// Waits until the worker has ended.
+    /// Waits until the worker has ended, be it by a panic of its own: then it is not [`live`](Self::live).
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -402,7 +422,8 @@ impl RunningWorker {
         self.shared.ready()
     }
 
-    /// Whether the async runtime runs: `false` if every thread of it has been blocked for ten seconds.
+    /// Whether the worker runs: `false` if every thread of the async runtime has been blocked for ten seconds, or a panic
+    /// has ended a part of the worker.
     pub fn live(&self) -> bool {
         self.shared.live()
     }

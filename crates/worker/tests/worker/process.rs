@@ -29,6 +29,9 @@ fn the_child() {
         let stand = Stand::new();
         let blocks = mode == "blocks";
         stand
+            .broker
+            .set(|faults| &faults.claims_panic, mode == "crashes");
+        stand
             .send(if blocks {
                 Act::Block
             } else {
@@ -134,6 +137,20 @@ fn sigterm_drains_gives_back_the_rest_and_exits_with_0() {
             .contains("ended with 1 ready, 0 active")
     );
     worker.ends_well();
+}
+
+#[test]
+fn a_worker_whose_main_loop_panics_does_not_exit_with_0() {
+    let mut worker = Started::new("crashes");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = worker.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < secs(30), "the process does not end");
+        thread::sleep(ms(10));
+    };
+    assert!(!status.success(), "{status}");
 }
 
 #[cfg(unix)]

@@ -285,6 +285,10 @@ pub(crate) struct Faults {
     pub(crate) lose_settles: AtomicBool,
     /// Nothing happens, nothing is answered but errors.
     pub(crate) away: AtomicBool,
+    /// Claims panic, in the main loop.
+    pub(crate) claims_panic: AtomicBool,
+    /// Renewals panic, on the thread of the lease.
+    pub(crate) renewals_panic: AtomicBool,
     /// Nothing is answered at all.
     pub(crate) hangs: AtomicBool,
     /// Renewals are refused for good.
@@ -345,6 +349,7 @@ impl Broker for Faulty {
         max: NonZeroU16,
     ) -> Result<Claim, BrokerError> {
         self.reach().await?;
+        assert!(!self.faults.claims_panic.load(Ordering::SeqCst));
         self.faults.claims.fetch_add(1, Ordering::SeqCst);
         self.faults.order.lock().unwrap().push(queue.to_string());
         let mut claim = self.inner.claim(worker, queue, max).await?;
@@ -396,6 +401,7 @@ impl Broker for Faulty {
         lease: Duration,
     ) -> Result<Renewal, BrokerError> {
         self.reach().await?;
+        assert!(!self.faults.renewals_panic.load(Ordering::SeqCst));
         if self.faults.evicted.swap(false, Ordering::SeqCst) {
             return Ok(Renewal::Lost);
         }

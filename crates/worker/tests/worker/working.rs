@@ -458,6 +458,24 @@ async fn a_shutdown_ends_although_the_broker_never_answers() {
 }
 
 #[tokio::test]
+async fn a_worker_whose_main_loop_panics_ends_and_is_not_live() {
+    let stand = Stand::new();
+    stand.broker.set(|faults| &faults.claims_panic, true);
+    let worker = stand.worker().start().await.unwrap();
+    worker.ended().await;
+    assert!(!worker.live());
+}
+
+#[tokio::test]
+async fn a_worker_whose_lease_thread_panics_ends_and_is_not_live() {
+    let stand = Stand::new();
+    stand.broker.set(|faults| &faults.renewals_panic, true);
+    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    worker.ended().await;
+    assert!(!worker.live());
+}
+
+#[tokio::test]
 async fn a_dropped_worker_gives_everything_back() {
     let stand = Stand::new();
     let worker = stand.worker().start().await.unwrap();
