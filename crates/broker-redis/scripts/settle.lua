@@ -84,8 +84,11 @@ else
     if not cancelled[k] and (kind == 'retry' or kind == 'release') then rewrite[#rewrite + 1] = mine_ids[k] end
   end
   local levels, due, facts_new, dead_new, reasons_new = {}, {}, {}, {}, {}
-  local counted, taken_back, envelopes = {}, {}, hmget(tasks, rewrite)
-  local r = #rewrite
+  local counted, counted_alone, taken_back = {}, {}, {}
+  local used = redis.call('HGET', meta, 'used') or ''
+  -- Large ones are read one by one, so that Redis's memory never holds a copy of all.
+  local large = has(used, 'l')
+  local envelopes, r = large and {} or hmget(tasks, rewrite), #rewrite
   -- Backwards, so that the first released one ends at the head.
   for k = #mine, 1, -1 do
     local i, id = mine[k], mine_ids[k]
@@ -112,11 +115,16 @@ else
       due[#due + 1], due[#due + 2] = digits(math.min(now + tonumber(verdict.span), MILLIS_MAX)), id
     else
       local envelope = envelopes[r]
+      if large then envelope = redis.call('HGET', tasks, id) end
       r = r - 1
       if not envelope then
         gone[#gone + 1] = id
       elseif kind == 'retry' then
-        counted[#counted + 1], counted[#counted + 2] = id, count_attempt(envelope)
+        if large then
+          counted_alone[#counted_alone + 1] = id
+        else
+          counted[#counted + 1], counted[#counted + 2] = id, count_attempt(envelope)
+        end
         due[#due + 1], due[#due + 2] = digits(math.min(now + tonumber(verdict.span), MILLIS_MAX)), id
       else
         add_to_level(levels, level_of(envelope), id)
@@ -130,8 +138,12 @@ else
   local letters = push('LPUSH', levels, READY)
   if 0 < #due then letters = letters .. 's' end
   if 0 < #facts_new then letters = letters .. 'f' end
-  remember(meta, redis.call('HGET', meta, 'used') or '', letters)
+  remember(meta, used, letters)
   write('HSET', tasks, counted)
+  for i = 1, #counted_alone do
+    local id = counted_alone[i]
+    redis.call('HSET', tasks, id, count_attempt(redis.call('HGET', tasks, id)))
+  end
   write('HSET', facts, facts_new)
   write('ZADD', scheduled, due)
   write('HSET', reasons, reasons_new)

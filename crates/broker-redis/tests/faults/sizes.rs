@@ -88,6 +88,42 @@ async fn a_page_of_large_dead_letters_is_short_and_the_next_goes_on() {
 }
 
 #[tokio::test]
+async fn large_tasks_are_retried_and_released_as_small_ones_are() {
+    let server = RedisServer::start().await;
+    let (broker, clock) = connect(&server).await;
+    let worker = worker(&broker).await;
+    let sent = send(&broker, 4, |_| {}).await;
+    let held = claim(&broker, worker, 100).await;
+    let verdicts = [
+        Verdict::Release,
+        Verdict::RetryIn(secs(1)),
+        Verdict::Release,
+        Verdict::RetryIn(secs(1)),
+    ];
+    let settle = |(delivery, verdict)| Settlement {
+        verdict,
+        ..done(delivery)
+    };
+    let verdicts = held.iter().zip(verdicts).map(settle).collect();
+    let settled = broker.settle(worker, &mail(), verdicts).await.unwrap();
+    assert_eq!(settled.stale, []);
+    clock.advance(secs(2));
+    let mut again = Vec::new();
+    while again.len() < sent.len() {
+        let held = claim(&broker, worker, 100).await;
+        assert!(!held.is_empty(), "{} claimed so far", again.len());
+        again.extend(held);
+    }
+    assert_eq!(ids(&again)[..2], [sent[0], sent[2]]);
+    for delivery in again {
+        let envelope = Envelope::decode(&delivery.bytes).unwrap();
+        let expected = u16::from([sent[1], sent[3]].contains(&delivery.id));
+        assert_eq!(envelope.attempts, expected);
+        assert_eq!(envelope.args.len(), MIB + 5);
+    }
+}
+
+#[tokio::test]
 async fn a_lost_workers_large_tasks_are_taken_back_in_several_calls() {
     let server = RedisServer::start().await;
     let (broker, clock) = connect(&server).await;
