@@ -1,7 +1,8 @@
 //! One multiplexed connection that is made anew whenever it fails.
 //!
 //! A command that meets a closed or silent connection fails and spoils it; the next one makes another, with the name
-//! looked up again. So a half-open connection lasts one response timeout, and no background task is needed.
+//! looked up again. So a half-open connection lasts one response timeout, also where callers give up sooner: a command
+//! that is dropped without an answer leaves a PING behind, which waits in its place.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,8 @@ struct State {
     failures: u32,
     retry_at: Option<Instant>,
     down: bool,
+    /// The connection that a PING asks whether it lives.
+    probed: Option<u64>,
 }
 
 /// See the module.
@@ -89,7 +92,12 @@ impl Connection {
     }
 
     async fn send(&self, live: &Live, command: &Cmd) -> redis::RedisResult<Value> {
+        let mut unanswered = Unanswered {
+            state: &self.state,
+            live: Some(live),
+        };
         let answer = live.connection.clone().send_packed_command(command).await;
+        unanswered.live = None;
         let answer = match answer {
             Ok(Value::ServerError(error)) => Err(error.into()),
             other => other,
@@ -211,6 +219,42 @@ impl Connection {
             connection,
             dialect: dialect(&info)?,
         })
+    }
+}
+
+/// A command on its way. Dropped by a caller who has given up, it leaves the connection to be looked at.
+struct Unanswered<'a> {
+    state: &'a Arc<Mutex<State>>,
+    live: Option<&'a Live>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let (Some(live), Ok(runtime)) = (self.live, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        // One at a time, however many give up at once.
+        if lock(self.state).probed.replace(live.number) != Some(live.number) {
+            runtime.spawn(probe(self.state.clone(), live.clone()));
+        }
+    }
+}
+
+async fn probe(state: Arc<Mutex<State>>, mut live: Live) {
+    let answer = live
+        .connection
+        .send_packed_command(&redis::cmd("PING"))
+        .await;
+    {
+        let mut state = lock(&state);
+        if state.probed == Some(live.number) {
+            state.probed = None;
+        }
+    }
+    if let Err(error) = answer
+        && spoils_connection(&error)
+    {
+        drop_live(&state, live.number, &error.to_string());
     }
 }
 

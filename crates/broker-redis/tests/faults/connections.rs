@@ -111,6 +111,23 @@ async fn a_half_open_connection_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_half_open_connection_is_replaced_where_all_callers_give_up() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(&server).await;
+    let config = RedisConfig::new(proxy.url()).response_timeout(secs(1));
+    let broker = RedisBroker::connect(&config).await.unwrap();
+    let answers = async || {
+        let mail = mail();
+        let counts = broker.counts(&mail);
+        matches!(tokio::time::timeout(ms(200), counts).await, Ok(Ok(_)))
+    };
+    proxy.set(Fault::Swallow);
+    assert!(!answers().await);
+    proxy.set(Fault::Pass);
+    soon("answer", async { while !answers().await {} }).await;
+}
+
+#[tokio::test]
 async fn a_lost_reply_is_unknown_and_the_claim_shows_in_the_holdings() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(&server).await;
