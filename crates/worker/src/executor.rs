@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{RetryPolicy, TaskContext, TaskError, Verdict, verdict};
@@ -13,8 +13,7 @@ use tokio::sync::mpsc;
 use tower::Service;
 
 use crate::held::Place;
-use crate::run::Run;
-use crate::tenure::Tenure;
+use crate::run::{Run, Start};
 use crate::watchdog::{self, Label};
 
 /// How a run ended, for the pump.
@@ -27,7 +26,7 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) enum End {
     Verdict(Verdict),
-    /// The lease was no longer good when the body was to start.
+    /// When the body was to start, the lease was no longer good or the run was cancelled.
     NotStarted,
     /// The run was aborted, or its runtime went away.
     Aborted,
@@ -66,7 +65,7 @@ impl Drop for Answer {
 /// What decides about a run's end.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    pub(crate) tenure: Arc<Tenure>,
+    pub(crate) start: Arc<Start>,
     pub(crate) policy: RetryPolicy,
     pub(crate) keep: Option<Duration>,
     pub(crate) label: Label,
@@ -82,31 +81,28 @@ where
 {
     let context = run.context.clone();
     let mut work = pin!(async {
-        // A process that was frozen wakes up here: others may run this task already (guarantee 2).
-        if !terms.tenure.is_good(Instant::now()) {
-            return None;
+        if !terms.start.may_begin(&run.context) {
+            return Err(not_started());
         }
-        Some(match poll_fn(|cx| service.poll_ready(cx)).await {
+        match poll_fn(|cx| service.poll_ready(cx)).await {
             Ok(()) => service.call(run).await,
             Err(error) => Err(error),
-        })
+        }
     });
     let end = poll_fn(|cx| {
         watchdog::shown(terms.label, || {
             // Our own layers catch the body's panics; this one is for the user's layers and for what errors do when
             // dropped.
             let polled = catch_unwind(AssertUnwindSafe(|| {
-                work.as_mut().poll(cx).map(|end| match end {
-                    Some(end) => End::Verdict(decide(&context, &terms, end)),
-                    None => End::NotStarted,
-                })
+                let polled = work.as_mut().poll(cx);
+                polled.map(|end| decide(&context, &terms, end))
             }));
             polled.unwrap_or_else(|payload| {
                 // Not ours, and its drop may panic again.
                 std::mem::forget(payload);
                 let error =
                     TaskError::panicked("in a layer around the task, or in the drop of its error");
-                Poll::Ready(End::Verdict(decide(&context, &terms, Err(error))))
+                Poll::Ready(decide(&context, &terms, Err(error)))
             })
         })
     })
@@ -114,7 +110,15 @@ where
     answer.give(end);
 }
 
-fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -> Verdict {
+/// What layers see of a body that did not begin; its task is given back whatever they make of it.
+pub(crate) fn not_started() -> TaskError {
+    TaskError::new("not started: it is cancelled, or its worker cannot run it now")
+}
+
+fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -> End {
+    if terms.start.is_refused() {
+        return End::NotStarted;
+    }
     let verdict = verdict(
         end,
         context.attempt(),
@@ -132,5 +136,5 @@ fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -
         }
         _ => tracing::debug!(%task, %id, attempt, "the task is done"),
     }
-    verdict
+    End::Verdict(verdict)
 }

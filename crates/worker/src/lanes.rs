@@ -12,6 +12,7 @@ use lovage_core::{Handler, Lane, Running, TaskError};
 use tokio::sync::{Notify, oneshot};
 use tower::Service;
 
+use crate::executor::not_started;
 use crate::layers::catch_panic::caught;
 use crate::run::Run;
 use crate::threads::Threads;
@@ -115,8 +116,12 @@ impl Service<Run> for Body {
             handler,
             lane,
             slot,
+            start,
             ..
         } = run;
+        if !start.may_begin(&context) {
+            return BodyFuture::Refused;
+        }
         let handler = match handler {
             Handler::Async(handler) => {
                 return BodyFuture::Async {
@@ -131,7 +136,11 @@ impl Service<Run> for Body {
         let job = move || {
             // Given up while it waited for a thread: the verdict is out, so the body must not start.
             if !answer.is_closed() {
-                let end = caught(|| handler(context, args)).and_then(|end| end);
+                let end = if start.may_begin(&context) {
+                    caught(|| handler(context, args)).and_then(|end| end)
+                } else {
+                    Err(not_started())
+                };
                 drop(slot);
                 if answer.send(end).is_ok() {
                     return;
@@ -154,6 +163,8 @@ pub(crate) enum BodyFuture {
     Async { running: Running, _slot: Slot },
     /// On a thread; dropping this does not stop it.
     Sync(oneshot::Receiver<Result<Bytes, TaskError>>),
+    /// It must not begin.
+    Refused,
 }
 
 impl Future for BodyFuture {
@@ -162,6 +173,7 @@ impl Future for BodyFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Async { running, .. } => running.as_mut().poll(cx),
+            Self::Refused => Poll::Ready(Err(not_started())),
             Self::Sync(answered) => {
                 let answer = ready!(Pin::new(answered).poll(cx));
                 Poll::Ready(answer.unwrap_or_else(|_| {

@@ -1,11 +1,14 @@
 //! One run of one task, as the tower layers see it.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lovage_core::{Handler, Lane, TaskContext};
 
 use crate::lanes::Slot;
+use crate::tenure::Tenure;
 
 /// The request of the service that runs tasks: what the user's own layers wrap.
 ///
@@ -19,6 +22,7 @@ pub struct Run {
     pub(crate) lane: Lane,
     pub(crate) limits: Limits,
     pub(crate) slot: Slot,
+    pub(crate) start: Arc<Start>,
 }
 
 impl Run {
@@ -35,6 +39,40 @@ impl Run {
     /// Where the body runs.
     pub fn lane(&self) -> Lane {
         self.lane
+    }
+}
+
+/// Whether a body may begin: asked for the last time right before it does, as layers and threads take their time.
+#[derive(Debug)]
+pub(crate) struct Start {
+    tenure: Arc<Tenure>,
+    refused: AtomicBool,
+}
+
+impl Start {
+    pub(crate) fn new(tenure: Arc<Tenure>) -> Self {
+        Self {
+            tenure,
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the body may begin now; a refusal is for good.
+    pub(crate) fn may_begin(&self, context: &TaskContext) -> bool {
+        // A process that was frozen wakes up here: others may run this task already (guarantee 2).
+        let may = self.tenure.is_good(Instant::now()) && !context.is_cancelled();
+        if !may {
+            self.refuse();
+        }
+        may
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Pump, Ready};
 use crate::executor::{Answer, Terms, deliver};
 use crate::held::{Held, Place, Stage};
 use crate::lanes::{NARROWEST_FIRST, index};
-use crate::run::Run;
+use crate::run::{Run, Start};
 use crate::tenure::Tenure;
 use crate::triage::{Triage, expired};
 
@@ -109,8 +109,9 @@ where
             return;
         };
         let token = planned.context.cancellation().clone();
+        let start = Arc::new(Start::new(Arc::clone(&held.tenure)));
         let terms = Terms {
-            tenure: Arc::clone(&held.tenure),
+            start: Arc::clone(&start),
             policy: planned.policy,
             keep: planned.keep,
             label: planned.label,
@@ -122,6 +123,7 @@ where
             lane,
             limits: planned.limits,
             slot: self.lanes[index(lane)].take_slot(),
+            start,
         };
         let answer = Answer::new(place, self.answers.clone());
         let task = tokio::spawn(deliver(self.service.clone(), run, terms, answer));
