@@ -135,18 +135,19 @@ impl Service<Run> for Body {
         let freed = Arc::clone(&self.0.freed);
         let job = move || {
             // Given up while it waited for a thread: the verdict is out, so the body must not start.
-            if !answer.is_closed() {
-                let end = if start.may_begin(&context) {
+            let end = (!answer.is_closed()).then(|| {
+                if start.may_begin(&context) {
                     caught(|| handler(context, args)).and_then(|end| end)
                 } else {
                     Err(not_started())
-                };
-                drop(slot);
-                if answer.send(end).is_ok() {
-                    return;
                 }
+            });
+            drop(slot);
+            // An answer that nobody waits for is dropped here; it is the user's, and may panic.
+            let heard = end.map(|end| caught(|| answer.send(end).is_ok()));
+            if !matches!(heard, Some(Ok(true))) {
+                freed.notify_one();
             }
-            freed.notify_one();
         };
         let threads = match lane {
             Lane::Cpu => &self.0.cpu,

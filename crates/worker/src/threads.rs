@@ -4,6 +4,7 @@
 //! a process from ending.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -78,7 +79,10 @@ impl Shared {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                job();
+                // What the user's values do when they are dropped must not cost the thread. The payload may panic again.
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+                    std::mem::forget(payload);
+                }
                 state = self.state();
                 continue;
             }
@@ -100,5 +104,19 @@ impl Shared {
 impl std::fmt::Debug for Threads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Threads({}, {})", self.0.name, self.0.threads_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_panics_does_not_cost_its_thread() {
+        let threads = Threads::new("threads-test", 1);
+        threads.run(Box::new(|| panic!("a drop")));
+        let (tell, told) = std::sync::mpsc::channel();
+        threads.run(Box::new(move || tell.send(()).unwrap()));
+        told.recv_timeout(secs(20)).unwrap();
     }
 }
