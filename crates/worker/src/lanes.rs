@@ -132,7 +132,7 @@ impl Service<Run> for Body {
             Handler::Sync(handler) => handler,
         };
         let (answer, answered) = oneshot::channel();
-        let freed = Arc::clone(&self.0.freed);
+        let (freed, begins) = (Arc::clone(&self.0.freed), Arc::clone(&start));
         let job = move || {
             // Given up while it waited for a thread: the verdict is out, so the body must not start.
             let end = (!answer.is_closed()).then(|| {
@@ -153,8 +153,13 @@ impl Service<Run> for Body {
             Lane::Cpu => &self.0.cpu,
             Lane::Blocking | Lane::Async => &self.0.blocking,
         };
-        threads.run(Box::new(job));
-        BodyFuture::Sync(answered)
+        if threads.run(Box::new(job)) {
+            BodyFuture::Sync(answered)
+        } else {
+            // A host that is out of threads is no fault of the task: given back, it costs no attempt.
+            begins.refuse();
+            BodyFuture::Refused
+        }
     }
 }
 

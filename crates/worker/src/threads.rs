@@ -51,23 +51,31 @@ impl Threads {
     }
 
     /// Runs `job` on an idle thread or a new one. Where the system gives none, it waits for one that is busy; where
-    /// there is none at all, it is dropped.
-    pub(crate) fn run(&self, job: Job) {
+    /// there is none at all, it is dropped, and the answer is `false`.
+    pub(crate) fn run(&self, job: Job) -> bool {
         let mut state = self.0.state();
         state.jobs.push_back(job);
         if state.jobs.len() <= state.idle || self.0.threads_max <= state.threads {
             self.0.came.notify_one();
-            return;
+            return true;
         }
         let shared = Arc::clone(&self.0);
         let thread = thread::Builder::new().name(self.0.name.to_owned());
         match thread.spawn(move || shared.work()) {
-            Ok(_) => state.threads += 1,
+            Ok(_) => {
+                state.threads += 1;
+                true
+            }
             Err(error) => {
                 tracing::warn!(%error, threads = state.threads, "the system gives no further thread");
-                if state.threads == 0 {
-                    state.jobs.clear();
+                if 0 < state.threads {
+                    return true;
                 }
+                let dropped = std::mem::take(&mut state.jobs);
+                // With the lock released: what a job holds is the user's.
+                drop(state);
+                drop(dropped);
+                false
             }
         }
     }
@@ -114,9 +122,9 @@ mod tests {
     #[test]
     fn a_job_that_panics_does_not_cost_its_thread() {
         let threads = Threads::new("threads-test", 1);
-        threads.run(Box::new(|| panic!("a drop")));
+        assert!(threads.run(Box::new(|| panic!("a drop"))));
         let (tell, told) = std::sync::mpsc::channel();
-        threads.run(Box::new(move || tell.send(()).unwrap()));
+        assert!(threads.run(Box::new(move || tell.send(()).unwrap())));
         told.recv_timeout(secs(20)).unwrap();
     }
 }
