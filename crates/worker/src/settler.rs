@@ -38,6 +38,8 @@ pub(crate) struct Ledger {
     outgoing: Vec<Outgoing>,
     /// When the oldest came, if all may linger.
     lingers_since: Option<Instant>,
+    /// The last settlement failed.
+    failed: bool,
 }
 
 impl Ledger {
@@ -71,6 +73,17 @@ impl Ledger {
         outgoing.append(&mut self.outgoing);
         self.outgoing = outgoing;
         self.lingers_since = None;
+    }
+
+    /// Notes how a settlement went.
+    pub(crate) fn went(&mut self, well: bool) {
+        self.failed = !well;
+    }
+
+    /// Whether verdicts come faster than the broker takes them: what is claimed meanwhile would only add to them, and
+    /// all of it runs again if the worker is lost.
+    pub(crate) fn is_stuck(&self) -> bool {
+        (self.failed && !self.outgoing.is_empty()) || BATCH_MAX <= self.outgoing.len()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -117,7 +117,8 @@ where
     fn begin(&mut self, place: usize, tenure: &Arc<Tenure>) {
         let room = self.room(place);
         let queue = &mut self.queues[place];
-        let may_claim = queue.hungry && (queue.claims.is_empty() || queue.rich);
+        let may_claim =
+            queue.hungry && (queue.claims.is_empty() || queue.rich) && !queue.ledger.is_stuck();
         let ask = if may_claim { room } else { 0 };
         let linger_ends = queue
             .ledger
@@ -193,6 +194,7 @@ where
         let mut failed = false;
         match settled {
             Some(Ok(settled)) => {
+                queue.ledger.went(true);
                 self.settled(place, exchange.settle, &settled);
             }
             Some(Err(error)) => {
@@ -267,6 +269,7 @@ where
         error: &BrokerError,
     ) {
         let queue = &mut self.queues[place];
+        queue.ledger.went(false);
         queue.trouble.failed(&queue.name, "settle", error);
         if matches!(error, BrokerError::Unknown(_)) {
             queue.seat.ask_comparison();

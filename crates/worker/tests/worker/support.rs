@@ -283,6 +283,9 @@ pub(crate) struct Faults {
     pub(crate) late_claims: AtomicBool,
     /// Settlements are made, and their answers lost.
     pub(crate) lose_settles: AtomicBool,
+    /// Settlements are refused.
+    pub(crate) refuse_settles: AtomicBool,
+    pub(crate) refused_settles: AtomicUsize,
     /// Nothing happens, nothing is answered but errors.
     pub(crate) away: AtomicBool,
     /// Claims panic, in the main loop.
@@ -381,6 +384,10 @@ impl Broker for Faulty {
         settlements: Vec<Settlement>,
     ) -> Result<Settled, BrokerError> {
         self.reach().await?;
+        if self.faults.refuse_settles.load(Ordering::SeqCst) {
+            self.faults.refused_settles.fetch_add(1, Ordering::SeqCst);
+            return Err(BrokerError::Refused(TransportError::new("full")));
+        }
         let settled = self.inner.settle(worker, queue, settlements).await?;
         if self.faults.lose_settles.load(Ordering::SeqCst) {
             return Err(lost());

@@ -273,6 +273,27 @@ async fn a_settlement_whose_answer_was_lost_is_repeated_and_answered_as_stale() 
 }
 
 #[tokio::test]
+async fn nothing_is_claimed_while_settlements_are_refused() {
+    let stand = Stand::new();
+    for _ in 0..40 {
+        stand.send(Act::Succeed).await;
+    }
+    stand.broker.set(|faults| &faults.refuse_settles, true);
+    let worker = stand.worker().prefetch(1).start().await.unwrap();
+    until("it has tried again", || {
+        4 <= stand.broker.faults.refused_settles.load(Ordering::SeqCst)
+    })
+    .await;
+    // One a slot, as many before the first settlement has begun, and as many in the trip of its refusal.
+    let started = stand.probe.started();
+    assert!(started <= 3 * 4, "{started} started");
+    stand.broker.set(|faults| &faults.refuse_settles, false);
+    stand.until_empty().await;
+    assert_eq!(stand.probe.finished(), 40);
+    worker.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_worker_goes_on_when_its_broker_was_away() {
     let stand = Stand::new();
     stand.broker.set(|faults| &faults.away, true);
