@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, OptionFuture};
 use lovage_core::{
-    Ack, BATCH_MAX, Broker, BrokerError, Claim, Lane, QueueName, Settled, Settlement, Verdict, ms,
-    secs,
+    Ack, BATCH_MAX, Broker, BrokerError, Claim, Lane, Outcome, QueueName, Settled, Settlement,
+    Verdict, ms, secs,
 };
 use tokio::time::Instant;
 
@@ -25,6 +25,12 @@ const LINGER: Duration = ms(20);
 /// So many need not wait for more.
 const COMPANY: usize = 64;
 
+/// The most bytes of outcomes in one call, but for a single one of more: what takes long to send is cut off by the
+/// limit of a call.
+const OUTCOME_BYTES_MAX: usize = 8 << 20;
+/// A batch that got no answer is halved for the next call, down to one or two.
+const HALVINGS_MAX: u32 = 9;
+
 /// A settlement and the place of its delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
@@ -40,6 +46,8 @@ pub(crate) struct Ledger {
     lingers_since: Option<Instant>,
     /// The last settlement failed.
     failed: bool,
+    /// How often the size of a batch is halved: once for each call without an answer, less one for each with one.
+    halvings: u32,
 }
 
 impl Ledger {
@@ -61,10 +69,17 @@ impl Ledger {
     /// Takes the oldest, as many as one call may carry.
     pub(crate) fn take(&mut self) -> Vec<Outgoing> {
         self.lingers_since = None;
-        if self.outgoing.len() <= BATCH_MAX {
+        let mut bytes = 0;
+        let fits = |outgoing: &&Outgoing| {
+            bytes += outcome_bytes(&outgoing.settlement.verdict);
+            bytes <= OUTCOME_BYTES_MAX
+        };
+        let oldest = self.outgoing.iter().take(BATCH_MAX >> self.halvings);
+        let count = oldest.take_while(fits).count().max(1);
+        if self.outgoing.len() <= count {
             return std::mem::take(&mut self.outgoing);
         }
-        let later = self.outgoing.split_off(BATCH_MAX);
+        let later = self.outgoing.split_off(count);
         std::mem::replace(&mut self.outgoing, later)
     }
 
@@ -75,9 +90,18 @@ impl Ledger {
         self.lingers_since = None;
     }
 
-    /// Notes how a settlement went.
-    pub(crate) fn went(&mut self, well: bool) {
-        self.failed = !well;
+    /// Notes that a settlement was answered.
+    pub(crate) fn worked(&mut self) {
+        self.failed = false;
+        self.halvings = self.halvings.saturating_sub(1);
+    }
+
+    /// Notes that a settlement was not.
+    pub(crate) fn failed(&mut self, error: &BrokerError) {
+        self.failed = true;
+        if matches!(error, BrokerError::Unknown(_)) {
+            self.halvings = HALVINGS_MAX.min(self.halvings + 1);
+        }
     }
 
     /// Whether verdicts come faster than the broker takes them: what is claimed meanwhile would only add to them, and
@@ -100,6 +124,24 @@ impl Ledger {
 /// task would be buried as perhaps half done if its worker were killed meanwhile.
 fn may_linger(verdict: &Verdict, ack: Ack) -> bool {
     matches!(verdict, Verdict::Done { keep: None, .. }) && ack == Ack::Late
+}
+
+/// What an outcome adds to a call, about.
+fn outcome_bytes(verdict: &Verdict) -> usize {
+    match verdict {
+        Verdict::Done {
+            outcome: Outcome::Done(value),
+            ..
+        } => value.len(),
+        Verdict::Done {
+            outcome: Outcome::Failed(failure),
+            ..
+        }
+        | Verdict::Bury(failure) => {
+            failure.message.len() + failure.causes.iter().map(String::len).sum::<usize>()
+        }
+        _ => 0,
+    }
 }
 
 /// One round trip of a queue: what to settle, and how many to claim.
@@ -201,7 +243,7 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lovage_core::{Fence, Millis, Outcome, TaskId};
+    use lovage_core::{Fence, Millis, TaskId, TransportError};
 
     fn done(keep: Option<Duration>) -> Outgoing {
         Outgoing {
@@ -247,5 +289,45 @@ mod tests {
             ledger.push(done(None), Ack::Late);
             assert_eq!(ledger.lingers_until(Instant::now()), None);
         }
+    }
+
+    fn ledger(outcomes: &[usize]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for bytes in outcomes {
+            let mut outgoing = done(None);
+            outgoing.settlement.verdict = Verdict::Done {
+                outcome: Outcome::Done(vec![0; *bytes].into()),
+                keep: None,
+            };
+            ledger.push(outgoing, Ack::Late);
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_call_carries_a_bounded_number_of_bytes_and_at_least_one_settlement() {
+        const MIB: usize = 1 << 20;
+        let mut ledger = ledger(&[3 * MIB, 5 * MIB, 1, 9 * MIB, 1]);
+        let taken: Vec<_> = (0..4).map(|_| ledger.take().len()).collect();
+        assert_eq!(taken, [2, 1, 1, 1]);
+        assert!(ledger.take().is_empty());
+    }
+
+    #[test]
+    fn a_batch_without_an_answer_is_halved_until_there_are_answers_again() {
+        let mut ledger = ledger(&[0; 2 * BATCH_MAX]);
+        let lost = || BrokerError::Unknown(TransportError::new("no answer"));
+        for expected in [1000, 500, 250] {
+            let taken = ledger.take();
+            assert_eq!(taken.len(), expected);
+            ledger.put_back(taken);
+            ledger.failed(&lost());
+        }
+        ledger.worked();
+        assert_eq!(ledger.take().len(), 250);
+        for _ in 0..50 {
+            ledger.failed(&lost());
+        }
+        assert_eq!(ledger.take().len(), 1);
     }
 }

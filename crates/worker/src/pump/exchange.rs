@@ -194,7 +194,7 @@ where
         let mut failed = false;
         match settled {
             Some(Ok(settled)) => {
-                queue.ledger.went(true);
+                queue.ledger.worked();
                 self.settled(place, exchange.settle, &settled);
             }
             Some(Err(error)) => {
@@ -269,7 +269,7 @@ where
         error: &BrokerError,
     ) {
         let queue = &mut self.queues[place];
-        queue.ledger.went(false);
+        queue.ledger.failed(error);
         queue.trouble.failed(&queue.name, "settle", error);
         if matches!(error, BrokerError::Unknown(_)) {
             queue.seat.ask_comparison();
