@@ -42,6 +42,8 @@ pub(crate) struct Queue {
     /// When the next scheduled task is due.
     pub(crate) due: Option<Instant>,
     pub(crate) bell: Bell,
+    /// Of the bell alone: claims may work all the same.
+    pub(crate) bell_trouble: Trouble,
     /// How many exchanges are under way; at most two.
     pub(crate) under_way: usize,
     /// The numbers of those that claim.
@@ -71,6 +73,7 @@ impl Queue {
             rich: false,
             due: None,
             bell: Bell::default(),
+            bell_trouble: Trouble::default(),
             under_way: 0,
             claims: Vec::new(),
             exchanges: 0,

@@ -99,11 +99,7 @@ where
                 // What is rare goes before what may be ready at every turn.
                 Some(notice) = inputs.notices.recv() => self.take_notice(notice),
                 (queue, rung) = poll_fn(|cx| poll_bells(&mut self.queues, cx)) => {
-                    let queue = &mut self.queues[queue];
-                    queue.hungry = true;
-                    if let Err(error) = rung {
-                        queue.trouble.failed(&queue.name, "wait", &error);
-                    }
+                    self.rung(queue, rung);
                 }
                 _ = inputs.finished.recv_many(&mut ends, ENDS_MAX) => self.take_ends(&mut ends),
                 Some(reply) = self.exchanges.next() => self.take_reply(reply),
@@ -131,12 +127,24 @@ where
         let now = Instant::now();
         let queues = self.queues.iter().flat_map(|queue| {
             let due = queue.due.filter(|_| !self.stage.is_quiet());
-            [queue.trouble.paused_until(now), due, queue.linger_ends]
+            let paused = queue.trouble.paused_until(now);
+            let bell_paused = queue.bell_trouble.paused_until(now);
+            [paused, bell_paused, due, queue.linger_ends]
         });
         queues
             .chain([self.hoard_check, self.stage.deadline()])
             .flatten()
             .min()
+    }
+
+    fn rung(&mut self, place: usize, rung: Result<(), BrokerError>) {
+        let queue = &mut self.queues[place];
+        // Also where the bell is broken: then the queue is looked at as often as the bell is tried.
+        queue.hungry = true;
+        match rung {
+            Ok(()) => queue.bell_trouble.worked(&queue.name),
+            Err(error) => queue.bell_trouble.failed(&queue.name, "wait", &error),
+        }
     }
 
     fn take_ends(&mut self, ends: &mut Vec<Finished>) {

@@ -175,7 +175,10 @@ where
         let queue = &mut self.queues[place];
         if quiet || full {
             queue.bell.hang_up();
-        } else if !queue.hungry && queue.claims.is_empty() {
+        } else if !queue.hungry
+            && queue.claims.is_empty()
+            && queue.bell_trouble.paused_until(Instant::now()).is_none()
+        {
             queue.bell.listen(&self.broker, &queue.name);
         }
     }

@@ -299,6 +299,8 @@ pub(crate) struct Faults {
     pub(crate) claims: AtomicUsize,
     pub(crate) claimed_max: AtomicUsize,
     pub(crate) waits: AtomicUsize,
+    /// Waits fail at once.
+    pub(crate) bells_fail: AtomicBool,
     pub(crate) order: Mutex<Vec<String>>,
     /// What happens to the bytes of every delivery.
     pub(crate) corruption: Mutex<Option<Corruption>>,
@@ -398,6 +400,9 @@ impl Broker for Faulty {
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), BrokerError> {
         self.reach().await?;
         self.faults.waits.fetch_add(1, Ordering::SeqCst);
+        if self.faults.bells_fail.load(Ordering::SeqCst) {
+            return Err(BrokerError::Refused(TransportError::new("no bell")));
+        }
         self.inner.wait(queue, at_most).await
     }
 

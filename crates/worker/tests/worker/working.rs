@@ -241,6 +241,21 @@ async fn an_idle_worker_waits_instead_of_polling() {
     worker.shutdown().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_bell_that_fails_is_tried_less_and_less_often_and_nothing_waits_for_it() {
+    let stand = Stand::new();
+    stand.broker.set(|faults| &faults.bells_fail, true);
+    let worker = stand.worker().start().await.unwrap();
+    let waits = || stand.broker.faults.waits.load(Ordering::SeqCst);
+    until("it is tried", || waits() == 1).await;
+    let first = tokio::time::Instant::now();
+    until("it is tried again and again", || 8 <= waits()).await;
+    assert!(secs(2) <= first.elapsed(), "{:?}", first.elapsed());
+    stand.send(Act::Succeed).await;
+    until("it runs all the same", || stand.probe.finished() == 1).await;
+    worker.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_given_back() {
     let stand = Stand::new();
