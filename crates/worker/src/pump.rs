@@ -48,6 +48,8 @@ pub(crate) struct Inputs {
 pub(crate) struct Ready {
     place: Place,
     planned: Box<Planned>,
+    /// When its claim was sent: spans of the broker's answer are counted from here, so that none is longer than meant.
+    began: Instant,
     since: Instant,
 }
 

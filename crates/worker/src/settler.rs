@@ -149,6 +149,8 @@ pub(crate) struct Exchange {
     pub(crate) queue: usize,
     pub(crate) number: u64,
     pub(crate) tenure: Arc<Tenure>,
+    /// No claim of it was made before.
+    pub(crate) began: Instant,
     pub(crate) settle: Vec<Outgoing>,
     /// Whose free slots the claim is for.
     pub(crate) lane: Lane,

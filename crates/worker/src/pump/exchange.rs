@@ -144,6 +144,7 @@ where
             queue: place,
             number: queue.exchanges,
             tenure: Arc::clone(tenure),
+            began: Instant::now(),
             settle: if 0 < settle {
                 queue.ledger.take()
             } else {
@@ -212,7 +213,8 @@ where
             match claimed {
                 Some(Ok(Claim::Granted(batch))) => {
                     count = Some(batch.held);
-                    self.take_batch(place, &exchange.tenure, asked, batch);
+                    let (tenure, began) = (&exchange.tenure, exchange.began);
+                    self.take_batch(place, tenure, began, asked, batch);
                 }
                 Some(Ok(Claim::NoLease)) => {
                     failed = true;

@@ -30,6 +30,7 @@ where
         &mut self,
         place: usize,
         tenure: &Arc<Tenure>,
+        began: Instant,
         asked: usize,
         batch: Batch,
     ) {
@@ -68,6 +69,7 @@ where
                     self.lanes[index(lane)].waiting.push_back(Ready {
                         place,
                         planned,
+                        began,
                         since,
                     });
                 }
@@ -97,11 +99,12 @@ where
         let Ready {
             place,
             planned,
-            since,
+            began: claimed,
+            ..
         } = ready;
         if planned
             .expires_in
-            .is_some_and(|span| span <= since.elapsed())
+            .is_some_and(|span| span <= claimed.elapsed())
         {
             return self.settle(place, expired(planned.keep));
         }

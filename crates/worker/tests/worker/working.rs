@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::support::{Act, Compute, Stand, envelope, queue, registry, send, until};
 use futures_util::future::BoxFuture;
 use lovage_core::{
-    Broker, Inspect, Membership, Place, States, TaskError, WorkerId, hours, mins, ms, secs,
+    Broker, Inspect, Membership, Place, States, TaskError, When, WorkerId, hours, mins, ms, secs,
 };
 use lovage_worker::{NotReady, Queues, Run, StartError, Worker};
 use tokio::sync::Semaphore;
@@ -270,6 +270,25 @@ async fn a_claim_whose_answer_was_lost_is_given_back() {
     stand.broker.set(|faults| &faults.lose_claims, false);
     until("it runs after all", || stand.probe.finished() == 1).await;
     stand.until_empty().await;
+    worker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_expires_while_the_claim_is_on_its_way_does_not_start() {
+    let stand = Stand::new();
+    stand.broker.set(|faults| &faults.late_claims, true);
+    let mut message = envelope("default", &Act::Succeed);
+    message.expires = Some(When::In(secs(1)));
+    send(&stand.memory, &message).await;
+    let worker = stand.worker().start().await.unwrap();
+    until("it is claimed", || {
+        stand.broker.faults.claims.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    tokio::time::advance(secs(2)).await;
+    stand.broker.set(|faults| &faults.late_claims, false);
+    until("it is settled", || worker.stats().expired == 1).await;
+    assert_eq!(stand.probe.started(), 0);
     worker.shutdown().await;
 }
 
