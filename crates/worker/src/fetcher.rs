@@ -50,7 +50,7 @@ pub(crate) struct Queue {
     pub(crate) claims: Vec<u64>,
     /// How many exchanges have begun.
     pub(crate) exchanges: u64,
-    /// Deliveries in the table.
+    /// Deliveries of the present identity in the table.
     pub(crate) held: usize,
     /// Answers in a row whose count differed from ours.
     pub(crate) mismatches: u32,
@@ -81,6 +81,13 @@ impl Queue {
             mismatches: 0,
             suspects: crate::reconcile::Suspects::default(),
         }
+    }
+
+    /// Whether this is the present identity.
+    pub(crate) fn is_under(&self, tenure: &Arc<Tenure>) -> bool {
+        self.tenure
+            .as_ref()
+            .is_some_and(|present| Arc::ptr_eq(present, tenure))
     }
 
     /// Notes what a claim brought.

@@ -197,7 +197,8 @@ where
     /// Ends a delivery's stay.
     pub(crate) fn forget(&mut self, place: Place) {
         if let Some(held) = self.table.remove(place) {
-            self.queues[held.queue].held -= 1;
+            let queue = &mut self.queues[held.queue];
+            queue.held -= usize::from(queue.is_under(&held.tenure));
         }
     }
 

@@ -310,6 +310,8 @@ where
         }
         let queue = &mut self.queues[place];
         queue.tenure = queue.seat.tenure().filter(|tenure| !tenure.is_lost());
+        // What still runs under the old identity is none of the new one's.
+        queue.held = 0;
         queue.hungry = true;
     }
 

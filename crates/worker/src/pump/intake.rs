@@ -47,9 +47,10 @@ where
             Ordering::Relaxed,
         );
         let (since, std_since) = (Instant::now(), std::time::Instant::now());
+        let counts = self.queues[place].is_under(tenure);
         for delivery in deliveries {
             let triage = self.tasks.triage(&delivery, now);
-            self.queues[place].held += 1;
+            self.queues[place].held += usize::from(counts);
             let held = |ack, stage| hold(place, tenure, &delivery, std_since, ack, stage);
             match triage {
                 Triage::Settle(verdict) => {
