@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use lovage_core::{Ack, Broker, BrokerError, Failure, FailureKind, Settlement, TaskError, Verdict};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
@@ -40,7 +40,7 @@ pub(crate) const fn held_max(concurrency: usize, cpu_threads: usize) -> usize {
 pub(crate) struct Inputs {
     pub(crate) finished: mpsc::Receiver<Finished>,
     pub(crate) notices: mpsc::Receiver<Notice>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) commands: watch::Receiver<Option<Command>>,
     pub(crate) freed: Arc<Notify>,
 }
 
@@ -92,10 +92,12 @@ where
             let wake = self.wake_at();
             tokio::select! {
                 biased;
-                command = inputs.commands.recv(), if !owner_is_gone => {
-                    owner_is_gone = command.is_none();
+                changed = inputs.commands.changed(), if !owner_is_gone => {
+                    owner_is_gone = changed.is_err();
+                    let asked = *inputs.commands.borrow_and_update();
                     // A worker whose handle is dropped gives everything back.
-                    let step = self.stage.command(command.unwrap_or(Command::Now), Instant::now());
+                    let command = asked.filter(|_| !owner_is_gone).unwrap_or(Command::Now);
+                    let step = self.stage.command(command, Instant::now());
                     self.step(step);
                 }
                 // What is rare goes before what may be ready at every turn.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lovage_core::{ms, secs};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How long bodies may still react to their token when the drain's grace is over.
@@ -21,6 +22,24 @@ pub(crate) enum Command {
     Drain(Duration),
     /// Release everything now.
     Now,
+}
+
+/// The strongest command so far. Nothing is lost that a pump on a blocked runtime has not heard yet.
+pub(crate) type Commander = watch::Sender<Option<Command>>;
+
+/// Asks a worker to end, unless the same or more was asked before.
+pub(crate) fn command(commander: &Commander, command: Command) {
+    commander.send_if_modified(|strongest| {
+        let is_new = match (*strongest, command) {
+            (None, _) => true,
+            (Some(before), Command::Now) => before != Command::Now,
+            (Some(_), Command::Drain(_)) => false,
+        };
+        if is_new {
+            *strongest = Some(command);
+        }
+        is_new
+    });
 }
 
 /// How far a worker's end has come.

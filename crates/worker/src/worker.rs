@@ -1,8 +1,8 @@
 //! Puts a worker's parts together, starts them, and ends them.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use lovage_core::{
     CancellationToken, Membership, QueueName, Registry, RegistryError, States, TaskError, secs,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tower::layer::util::{Identity, Stack};
 use tower::{Layer, Service};
 
@@ -22,7 +22,7 @@ use crate::lease::Keeper;
 use crate::pump::{Inputs, Pump, held_max};
 use crate::run::Run;
 use crate::settings::{Queues, QueuesError, Settings, SettingsError};
-use crate::shutdown::{Command, Stage};
+use crate::shutdown::{self, Command, Commander, Stage};
 use crate::stats::{Counters, NotReady, Stats};
 use crate::tenure::Seat;
 use crate::triage::Tasks;
@@ -191,8 +191,7 @@ where
         let held_max = held_max(settings.concurrency, settings.cpu_threads);
         let (answers, finished) = mpsc::channel(held_max);
         let (notify, notices) = mpsc::channel(NOTICES_MAX);
-        // Room for each of the two commands; a third one would say nothing new.
-        let (commander, commands) = mpsc::channel(2);
+        let (commander, commands) = watch::channel(None);
         let freed = Arc::new(Notify::new());
         let keeper = Keeper {
             broker: broker.clone(),
@@ -237,7 +236,7 @@ where
         };
         spawn(pump.run(inputs), Arc::clone(&shared));
         Ok(RunningWorker {
-            commander,
+            commander: Arc::new(commander),
             grace: settings.shutdown_grace,
             shared,
         })
@@ -375,7 +374,7 @@ impl Shared {
 /// A worker at work. Dropping it gives everything back at once, in the background.
 #[derive(Debug)]
 pub struct RunningWorker {
-    commander: mpsc::Sender<Command>,
+    commander: Arc<Commander>,
     grace: Duration,
     shared: Arc<Shared>,
 }
@@ -401,8 +400,7 @@ impl RunningWorker {
     }
 
     async fn command(&self, command: Command) {
-        // No room means that the same was asked before.
-        let _ = self.commander.try_send(command);
+        shutdown::command(&self.commander, command);
         self.ended().await;
     }
 
@@ -433,8 +431,8 @@ impl RunningWorker {
         self.shared.counters.snapshot()
     }
 
-    pub(crate) fn commander(&self) -> mpsc::WeakSender<Command> {
-        self.commander.downgrade()
+    pub(crate) fn commander(&self) -> Weak<Commander> {
+        Arc::downgrade(&self.commander)
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {

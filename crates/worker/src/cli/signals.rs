@@ -1,14 +1,14 @@
 //! Signals, on a thread of their own: a blocked runtime must not keep a worker from hearing them.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use lovage_core::{ms, secs};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
-use crate::shutdown::Command;
+use crate::shutdown::{self, Command, Commander};
 
 /// Two seconds after the second signal, less what it takes to notice and to exit.
 const EXIT_AFTER: Duration = ms(1_800);
@@ -31,7 +31,7 @@ struct State {
 
 /// The worker that signals are for.
 struct Commanded {
-    commands: mpsc::WeakSender<Command>,
+    commands: Weak<Commander>,
     grace: Duration,
 }
 
@@ -75,7 +75,7 @@ impl Signals {
     }
 
     /// Makes the first signal drain this worker and the second one release at once, those that came before included.
-    pub(super) fn command(&self, commands: mpsc::WeakSender<Command>, grace: Duration) {
+    pub(super) fn command(&self, commands: Weak<Commander>, grace: Duration) {
         let mut state = self.state();
         let heard = state.heard;
         let worker = state.worker.insert(Commanded { commands, grace });
@@ -123,7 +123,7 @@ impl Signals {
 impl Commanded {
     fn say(&self, command: Command) {
         if let Some(commands) = self.commands.upgrade() {
-            let _ = commands.try_send(command);
+            shutdown::command(&commands, command);
         }
     }
 }

@@ -505,6 +505,23 @@ async fn a_shutdown_gives_back_what_does_not_end_without_counting_an_attempt() {
 }
 
 #[tokio::test]
+async fn a_shutdown_at_once_is_heard_after_any_number_of_others() {
+    let stand = Stand::new();
+    let worker = stand.worker().shutdown_grace(mins(5));
+    let worker = worker.start().await.unwrap();
+    stand.send(Act::Wait).await;
+    until("the body runs", || stand.probe.started() == 1).await;
+    // All are asked before the worker hears the first.
+    tokio::join!(
+        worker.shutdown(),
+        worker.shutdown(),
+        worker.shutdown(),
+        worker.shutdown_now()
+    );
+    assert_eq!(worker.stats().released, 1);
+}
+
+#[tokio::test]
 async fn a_shutdown_ends_although_the_broker_never_answers() {
     let stand = Stand::new();
     let worker = stand.worker().start().await.unwrap();
