@@ -1,6 +1,6 @@
 //! Where bodies run: on the async runtime, on threads that may block, or on the cpu pool.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use lovage_core::{Handler, Lane, Running, TaskError};
+use lovage_core::{Handler, Lane, QueueName, Running, TaskError};
 use tokio::sync::{Notify, oneshot};
 use tower::Service;
 
@@ -26,6 +26,17 @@ pub(crate) const fn index(lane: Lane) -> usize {
         Lane::Blocking => 1,
         Lane::Async => 2,
     }
+}
+
+/// The queues whose tasks run on several lanes.
+pub(crate) fn mixed(tasks: impl Iterator<Item = (QueueName, Lane)>) -> Vec<QueueName> {
+    let mut lanes: BTreeMap<QueueName, [bool; 3]> = BTreeMap::new();
+    for (queue, lane) in tasks {
+        lanes.entry(queue).or_default()[index(lane)] = true;
+    }
+    let several = |used: &[bool; 3]| 1 < used.iter().filter(|used| **used).count();
+    lanes.retain(|_, used| several(used));
+    lanes.into_keys().collect()
 }
 
 /// The pump's account of one lane: how many run, what waits for a slot, what is on its way.
@@ -189,5 +200,24 @@ impl Future for BodyFuture {
                 }))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_whose_tasks_run_on_several_lanes_is_told_from_others() {
+        let tasks = [
+            ("both", Lane::Async),
+            ("cpu", Lane::Cpu),
+            ("both", Lane::Cpu),
+            ("cpu", Lane::Cpu),
+            ("async", Lane::Async),
+        ];
+        let queue = |name| QueueName::parse(name).unwrap();
+        let told = mixed(tasks.into_iter().map(|(name, lane)| (queue(name), lane)));
+        assert_eq!(told, [queue("both")]);
     }
 }

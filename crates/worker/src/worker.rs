@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 
 use crate::fetcher::Queue;
 use crate::held::Table;
-use crate::lanes::{Body, LaneState, NARROWEST_FIRST, index};
+use crate::lanes::{Body, LaneState, NARROWEST_FIRST, index, mixed};
 use crate::layers::Runner;
 use crate::lease::Keeper;
 use crate::pump::{Inputs, Pump, held_max};
@@ -98,6 +98,9 @@ impl<B, L> WorkerBuilder<B, L> {
     }
 
     /// Claims from these queues; unless set, from each that a task of the registry is sent to.
+    ///
+    /// A queue is claimed from for the narrowest lane that its tasks run on: async tasks in a queue with `cpu` ones wait
+    /// for a thread of theirs. Give the tasks of each lane a queue of their own.
     pub fn queues(mut self, queues: impl Into<Queues>) -> Self {
         self.settings.queues = Some(queues.into());
         self
@@ -295,6 +298,16 @@ fn tell_tasks(tasks: &Tasks, queues: &Queues, settings: &Settings) {
         name = settings.name, %queues, concurrency = settings.concurrency,
         cpu_threads = settings.cpu_threads, lease = ?settings.lease, "the worker starts"
     );
+    let defs = tasks.defs().into_iter();
+    let claimed = queues.names();
+    let lanes = defs.map(|(def, queue)| (queue, def.lane));
+    for queue in mixed(lanes.filter(|(queue, _)| claimed.contains(queue))) {
+        tracing::warn!(
+            %queue,
+            "its tasks run on several lanes: while the narrowest is full, none of them is claimed; \
+             give those of each lane a queue of their own"
+        );
+    }
     for (def, queue) in tasks.defs() {
         if queues.names().contains(&queue) {
             tracing::info!(task = def.name, %queue, lane = ?def.lane, "can run");

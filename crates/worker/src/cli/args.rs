@@ -35,7 +35,8 @@ pub struct Args {
     /// The prefix of all keys at the broker [default: lovage]
     #[arg(long, env = "LOVAGE_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Queues with weights (mail:3,default:1) or in strict order (mail,default) [default: those of the linked tasks]
+    /// Queues with weights (mail:3,default:1) or in strict order (mail,default) [default: those of the linked tasks].
+    /// One with tasks of several lanes is claimed from for the narrowest: best give each lane its own
     #[arg(long, env = "LOVAGE_QUEUES", value_name = "QUEUES")]
     #[serde(deserialize_with = "queues_in_file")]
     pub queues: Option<Queues>,
