@@ -6,6 +6,7 @@ mod claim;
 mod counts;
 mod dead_letters;
 mod enqueue;
+mod enqueue_plain;
 mod holdings;
 mod outcome;
 mod recover;

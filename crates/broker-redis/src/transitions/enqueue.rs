@@ -1,4 +1,4 @@
-//! `enqueue.lua`, and `enqueue_plain.lua` for one task alone.
+//! `enqueue.lua`.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -11,11 +11,10 @@ use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, script};
+use crate::transitions::enqueue_plain::enqueue_plain;
 
 static ENQUEUE: LazyLock<Script> =
     script!("enqueue", Refuse, ["now", "chunks", "envelope", "places"]);
-
-static ENQUEUE_PLAIN: LazyLock<Script> = script!("enqueue_plain", Refuse, []);
 
 pub(crate) async fn enqueue(
     shared: &Shared,
@@ -80,33 +79,8 @@ pub(crate) async fn enqueue(
     Ok(answers)
 }
 
-async fn enqueue_plain(
-    shared: &Shared,
-    queue: &QueueName,
-    task: &Encoded,
-) -> Result<Vec<Enqueued>, EnqueueError> {
-    let keys = shared.keys(queue);
-    let level = edit::priority(task.bytes()).get();
-    let ready = &keys.ready[usize::from(level)];
-    let reply = shared
-        .connection
-        .run(&ENQUEUE_PLAIN, |call| {
-            call.keys(&[&keys.meta, &keys.tasks, &keys.bell, ready])
-                .arg(level)
-                .arg(task.id().as_bytes())
-                .arg(&**task.bytes());
-        })
-        .await?;
-    let answer = if read(reply, queue)?.is_empty() {
-        Enqueued::New
-    } else {
-        Enqueued::Duplicate
-    };
-    Ok(vec![answer])
-}
-
 /// The positions of the duplicates.
-fn read(reply: Value, queue: &QueueName) -> Result<Vec<usize>, EnqueueError> {
+pub(super) fn read(reply: Value, queue: &QueueName) -> Result<Vec<usize>, EnqueueError> {
     let answer = word(&reply).to_vec();
     let items = list(reply).unwrap_or_default();
     match (answer.as_slice(), items.as_slice()) {
