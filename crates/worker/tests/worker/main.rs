@@ -5,6 +5,7 @@
     reason = "helpers of tests fail like the tests that call them"
 )]
 
+mod ending;
 mod outcomes;
 mod process;
 mod support;

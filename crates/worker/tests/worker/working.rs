@@ -1,4 +1,4 @@
-//! How a worker works: what it claims, on which lane it runs it, how it keeps its lease, how it ends.
+//! How a worker works: what it claims, on which lane it runs it, how it keeps its lease.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::support::{Act, Compute, Stand, envelope, queue, registry, send, until};
 use futures_util::future::BoxFuture;
 use lovage_core::{
-    Broker, Inspect, Membership, Place, States, TaskError, When, WorkerId, hours, mins, ms, secs,
+    Broker, Inspect, Membership, Place, States, TaskError, When, WorkerId, hours, ms, secs,
 };
 use lovage_worker::{NotReady, Queues, Run, StartError, Worker};
 use tokio::sync::Semaphore;
@@ -433,135 +433,6 @@ async fn a_body_that_blocks_the_whole_runtime_does_not_lose_the_lease() {
     stand.until_empty().await;
     assert_eq!((worker.stats().leases_lost, worker.stats().done), (0, 1));
     worker.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_shutdown_lets_runs_end() {
-    let stand = Stand::new();
-    let worker = stand
-        .worker()
-        .shutdown_grace(mins(5))
-        .start()
-        .await
-        .unwrap();
-    stand.send(Act::Wait).await;
-    until("the body runs", || stand.probe.started() == 1).await;
-    let ((), ()) = tokio::join!(worker.shutdown(), async {
-        until("it is quiet", || worker.ready().is_err()).await;
-        stand.send(Act::Succeed).await;
-        stand.probe.gate.add_permits(1);
-    });
-    assert_eq!(worker.stats().done, 1);
-    let counts = stand.counts().await;
-    assert_eq!(
-        (counts.active, counts.ready),
-        (0, 1),
-        "what came after it is left"
-    );
-}
-
-#[tokio::test]
-async fn a_shutdown_gives_back_what_a_claim_under_way_brings() {
-    let stand = Stand::new();
-    stand.broker.set(|faults| &faults.late_claims, true);
-    let id = stand.send(Act::Succeed).await;
-    let worker = stand.worker().start().await.unwrap();
-    until("the claim is under way", || {
-        stand.broker.faults.claims.load(Ordering::SeqCst) == 1
-    })
-    .await;
-    let ((), ()) = tokio::join!(worker.shutdown(), async {
-        until("it is quiet", || worker.ready().is_err()).await;
-        stand.broker.set(|faults| &faults.late_claims, false);
-    });
-    assert_eq!(
-        stand.memory.state(&queue("default"), id).await.unwrap(),
-        Place::Ready
-    );
-    assert_eq!((worker.stats().released, worker.stats().held), (1, 0));
-}
-
-#[tokio::test]
-async fn a_shutdown_gives_back_what_does_not_end_without_counting_an_attempt() {
-    let stand = Stand::new();
-    let worker = stand.worker().shutdown_grace(ms(50)).start().await.unwrap();
-    let polite = stand.send(Act::WaitPolitely).await;
-    let stubborn = stand.send(Act::Wait).await;
-    until("both run", || stand.probe.started() == 2).await;
-    worker.shutdown().await;
-    for id in [polite, stubborn] {
-        assert_eq!(
-            stand.memory.state(&queue("default"), id).await.unwrap(),
-            Place::Ready
-        );
-    }
-    assert_eq!(worker.stats().released, 2);
-
-    stand.probe.gate.add_permits(2);
-    let next = stand.worker().start().await.unwrap();
-    until("both run again", || stand.probe.finished() == 2).await;
-    next.shutdown().await;
-    assert!(stand.dead().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_shutdown_at_once_is_heard_after_any_number_of_others() {
-    let stand = Stand::new();
-    let worker = stand.worker().shutdown_grace(mins(5));
-    let worker = worker.start().await.unwrap();
-    stand.send(Act::Wait).await;
-    until("the body runs", || stand.probe.started() == 1).await;
-    // All are asked before the worker hears the first.
-    tokio::join!(
-        worker.shutdown(),
-        worker.shutdown(),
-        worker.shutdown(),
-        worker.shutdown_now()
-    );
-    assert_eq!(worker.stats().released, 1);
-}
-
-#[tokio::test]
-async fn a_shutdown_ends_although_the_broker_never_answers() {
-    let stand = Stand::new();
-    let worker = stand.worker().start().await.unwrap();
-    stand.send(Act::Wait).await;
-    until("the body runs", || stand.probe.started() == 1).await;
-    stand.broker.set(|faults| &faults.hangs, true);
-    worker.shutdown_now().await;
-    assert_eq!(worker.stats().held, 1, "left to the lease");
-}
-
-#[tokio::test]
-async fn a_worker_whose_main_loop_panics_ends_and_is_not_live() {
-    let stand = Stand::new();
-    stand.broker.set(|faults| &faults.claims_panic, true);
-    let worker = stand.worker().start().await.unwrap();
-    worker.ended().await;
-    assert!(!worker.live());
-}
-
-#[tokio::test]
-async fn a_worker_whose_lease_thread_panics_ends_and_is_not_live() {
-    let stand = Stand::new();
-    stand.broker.set(|faults| &faults.renewals_panic, true);
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
-    worker.ended().await;
-    assert!(!worker.live());
-}
-
-#[tokio::test]
-async fn a_dropped_worker_gives_everything_back() {
-    let stand = Stand::new();
-    let worker = stand.worker().start().await.unwrap();
-    let id = stand.send(Act::WaitPolitely).await;
-    until("the body runs", || stand.probe.started() == 1).await;
-    drop(worker);
-    let start = Instant::now();
-    while stand.memory.state(&queue("default"), id).await.unwrap() != Place::Ready {
-        assert!(start.elapsed() < secs(20));
-        tokio::time::sleep(ms(5)).await;
-    }
 }
 
 /// A layer that takes its time.
