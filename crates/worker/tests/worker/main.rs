@@ -6,6 +6,7 @@
 )]
 
 mod ending;
+mod layered;
 mod outcomes;
 mod process;
 mod support;
