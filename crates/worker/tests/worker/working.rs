@@ -7,7 +7,6 @@ use std::time::Instant;
 use crate::support::{Act, Compute, Stand, envelope, queue, registry, send, until};
 use lovage_core::{Broker, Inspect, Membership, Place, States, When, WorkerId, hours, ms, secs};
 use lovage_worker::{NotReady, Queues, StartError, Worker};
-use tower::ServiceExt;
 
 #[tokio::test]
 async fn a_worker_without_the_state_of_a_task_does_not_start() {
