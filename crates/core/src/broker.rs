@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::envelope::Encoded;
+use crate::envelope::{Encoded, When};
 use crate::error::Failure;
 use crate::ids::{QueueName, TaskId, WorkerId};
 use crate::lifecycle::State;
@@ -162,6 +162,16 @@ pub trait Control: Broker {
         id: TaskId,
     ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
 
+    /// Lets a scheduled task, a waiting retry included, be due at another time. Any other task is left as it is.
+    ///
+    /// Its envelope keeps the start it was sent with. An instant that has passed is at once, one beyond [`Millis::MAX`] is that.
+    fn reschedule(
+        &self,
+        queue: &QueueName,
+        id: TaskId,
+        when: When,
+    ) -> impl Future<Output = Result<Rescheduled, BrokerError>> + Send;
+
     /// Bounds how many tasks the queue may hold, dead letters included; `None` takes the bound away. An enqueue
     /// that would exceed it is refused whole, with [`EnqueueError::QueueFull`].
     fn bound(
@@ -183,6 +193,15 @@ pub trait Inspect: Broker {
     /// How many tasks are in each place.
     fn counts(&self, queue: &QueueName)
     -> impl Future<Output = Result<Counts, BrokerError>> + Send;
+
+    /// The scheduled tasks, waiting retries included, earliest first, from number `offset` on, at most `limit`; fewer
+    /// where they are large. None where there are no more.
+    fn scheduled(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Scheduled>, BrokerError>> + Send;
 
     /// The dead letters, oldest first, from number `offset` on, at most `limit`; fewer where they are large. None where
     /// there are no more.
@@ -323,6 +342,15 @@ pub enum Cancelled {
     Unknown,
 }
 
+/// The answer to a change of a task's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescheduled {
+    /// It is due then.
+    Moved(Millis),
+    /// The queue holds no scheduled task of this id.
+    NotScheduled,
+}
+
 /// How many tasks are in each place of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -334,6 +362,17 @@ pub struct Counts {
     pub active: u64,
     /// Dead letters.
     pub dead: u64,
+}
+
+/// A task that waits for its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The task.
+    pub id: TaskId,
+    /// When it becomes ready.
+    pub due: Millis,
+    /// The envelope as stored.
+    pub bytes: Bytes,
 }
 
 /// A task that will not run by itself any more.

@@ -80,42 +80,54 @@ impl fmt::Debug for TaskId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId([u8; 16]);
 
-impl WorkerId {
-    /// Makes a new identity (128 bits, random).
-    pub fn random() -> Self {
-        Self(Uuid::new_v4().into_bytes())
-    }
+/// The identity of one run of a beat: fresh at every start.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BeatId([u8; 16]);
 
-    /// The identity with these sixteen bytes.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
+/// What the identities of processes share.
+macro_rules! incarnation {
+    ($type:ident) => {
+        impl $type {
+            /// Makes a new identity (128 bits, random).
+            pub fn random() -> Self {
+                Self(Uuid::new_v4().into_bytes())
+            }
 
-    /// The sixteen bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
+            /// The identity with these sixteen bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The sixteen bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(|uuid| Self(uuid.into_bytes()))
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&Uuid::from_bytes(self.0).simple(), f)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
 }
 
-impl FromStr for WorkerId {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(|uuid| Self(uuid.into_bytes()))
-    }
-}
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Uuid::from_bytes(self.0).simple(), f)
-    }
-}
-
-impl fmt::Debug for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+incarnation!(WorkerId);
+incarnation!(BeatId);
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -243,6 +255,11 @@ name_type!(
     /// The name of a task, by which a worker finds its body.
     TaskName,
     "task name"
+);
+name_type!(
+    /// The name of a schedule.
+    ScheduleName,
+    "schedule name"
 );
 
 #[cfg(test)]

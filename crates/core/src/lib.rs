@@ -12,6 +12,7 @@ mod options;
 mod outcome;
 mod registry;
 mod retry;
+mod schedules;
 mod task;
 pub mod telemetry;
 mod time;
@@ -20,17 +21,23 @@ mod verdict;
 pub use broker::{
     Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,
     Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Membership, Parked, Recovered,
-    Renewal, Results, Settled, Settlement, TransportError,
+    Renewal, Rescheduled, Results, Scheduled, Settled, Settlement, TransportError,
 };
 pub use context::{State, StateNeed, States, TaskContext};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
 pub use error::{CAUSES_MAX, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
-pub use ids::{NAME_BYTES_MAX, NameError, QueueName, TaskId, TaskName, WorkerId};
+pub use ids::{
+    BeatId, NAME_BYTES_MAX, NameError, QueueName, ScheduleName, TaskId, TaskName, WorkerId,
+};
 pub use lifecycle::{Event, State as Place};
 pub use options::{Ack, Priority, ResultPolicy, TaskOptions};
 pub use outcome::{Outcome, RESULT_BYTES_MAX};
 pub use registry::{Registry, RegistryBuilder, RegistryError};
 pub use retry::{Backoff, RetryPolicy};
+pub use schedules::{
+    Amended, Amendment, BeatRole, Change, FIRINGS_MAX, Forwarded, Lead, Leader, Looked, OUTBOX_MAX,
+    Outgoing, Schedules, StoredSchedule, Tick,
+};
 pub use task::{
     AsyncBody, Handler, IntoTaskResult, Lane, Running, SyncBody, Task, TaskDef, decode_args,
     encode_args,
