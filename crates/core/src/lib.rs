@@ -4,6 +4,7 @@
 
 mod broker;
 mod context;
+mod draft;
 pub mod envelope;
 mod error;
 mod ids;
@@ -24,6 +25,7 @@ pub use broker::{
     Renewal, Rescheduled, Results, Scheduled, Settled, Settlement, TransportError,
 };
 pub use context::{State, StateNeed, States, TaskContext};
+pub use draft::{Draft, DraftError};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
 pub use error::{CAUSES_MAX, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
 pub use ids::{

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::error::{SendAllError, SendError};
 use crate::gather::BATCH_BYTES_MAX;
 use crate::handle::Handle;
-use crate::send::IntoSending;
+use crate::send::{IntoSending, envelope};
 
 /// Two keep a broker busy while the next batch is encoded; two more cover an uneven network.
 const TRIPS_MAX: usize = 4;
@@ -79,7 +79,7 @@ impl Bulk {
         let mut handles = Vec::with_capacity(items.size_hint().0);
         for item in items {
             let (message, parts) = item.parts();
-            let envelope = parts.0.envelope(&message, self.client.now())?;
+            let envelope = envelope(parts.0, &message, self.client.now())?;
             let task = envelope.encode()?;
             handles.push(Handle::sent(self.client.clone(), &envelope));
             self.add(envelope.queue, task).await?;

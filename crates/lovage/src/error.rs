@@ -3,7 +3,8 @@
 use std::fmt;
 
 use lovage_core::{
-    BrokerError, EncodeError, EnqueueError, Failure, NameError, QueueName, TaskId, TransportError,
+    BrokerError, DraftError, EncodeError, EnqueueError, Failure, NameError, QueueName, TaskId,
+    TransportError,
 };
 
 /// Why a client could not be made.
@@ -88,6 +89,13 @@ impl SendError {
         Self::Invalid {
             task,
             reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn from_draft(error: DraftError, task: &'static str) -> Self {
+        match error {
+            DraftError::Encode(error) => Self::Encode(error),
+            other => Self::invalid(task, &other),
         }
     }
 

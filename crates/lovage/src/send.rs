@@ -1,13 +1,11 @@
 //! One send: a builder of what the sender says beside the arguments, and the envelope it makes.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, Backoff, EncodeError, Envelope, Millis, QueueName, ResultPolicy, Task, TaskContext,
-    TaskId, TaskName, TaskOptions, TraceContext, When, encode_args, telemetry,
+    Ack, Backoff, Draft, Envelope, Millis, Task, TaskContext, TaskId, TaskOptions, TraceContext,
+    When, telemetry,
 };
 use tracing::Instrument;
 
@@ -23,20 +21,7 @@ use crate::handle::Handle;
 pub struct Sending<T: Task> {
     client: Client,
     message: T,
-    said: Said,
-}
-
-/// What the sender says beside the arguments.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Said {
-    options: TaskOptions,
-    id: Option<TaskId>,
-    start: Option<When>,
-    expires: Option<When>,
-    root: Option<TaskId>,
-    parent: Option<TaskId>,
-    trace: Option<TraceContext>,
-    headers: BTreeMap<String, String>,
+    draft: Draft,
 }
 
 impl<T: Task> Sending<T> {
@@ -44,12 +29,12 @@ impl<T: Task> Sending<T> {
         Self {
             client,
             message,
-            said: Said::default(),
+            draft: Draft::default(),
         }
     }
 
     fn option(mut self, set: impl FnOnce(TaskOptions) -> TaskOptions) -> Self {
-        self.said.options = set(self.said.options);
+        self.draft.options = set(self.draft.options);
         self
     }
 
@@ -60,25 +45,25 @@ impl<T: Task> Sending<T> {
 
     /// Starts it no earlier than `span` after the broker has accepted it.
     pub fn countdown(mut self, span: Duration) -> Self {
-        self.said.start = Some(When::In(span));
+        self.draft.start = Some(When::In(span));
         self
     }
 
     /// Starts it no earlier than `instant`, by the broker's clock.
     pub fn eta(mut self, instant: impl Into<Millis>) -> Self {
-        self.said.start = Some(When::At(instant.into()));
+        self.draft.start = Some(When::At(instant.into()));
         self
     }
 
     /// Lets it expire `span` after the broker has accepted it: from then on it does not start.
     pub fn expires(mut self, span: Duration) -> Self {
-        self.said.expires = Some(When::In(span));
+        self.draft.expires = Some(When::In(span));
         self
     }
 
     /// Lets it expire at `instant`, by the broker's clock: from then on it does not start.
     pub fn expires_at(mut self, instant: impl Into<Millis>) -> Self {
-        self.said.expires = Some(When::At(instant.into()));
+        self.draft.expires = Some(When::At(instant.into()));
         self
     }
 
@@ -90,7 +75,7 @@ impl<T: Task> Sending<T> {
     /// Gives it this id instead of a new one (UUID v7). While a task of that id lives in the queue, another send of
     /// it is the same task.
     pub fn id(mut self, id: TaskId) -> Self {
-        self.said.id = Some(id);
+        self.draft.id = Some(id);
         self
     }
 
@@ -131,26 +116,26 @@ impl<T: Task> Sending<T> {
 
     /// Adds a header, which the body sees; a second one of the same name takes the place of the first.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.said.headers.insert(name.into(), value.into());
+        self.draft.headers.insert(name.into(), value.into());
         self
     }
 
     /// Lets it continue this trace.
     pub fn trace_context(mut self, trace: TraceContext) -> Self {
-        self.said.trace = Some(trace);
+        self.draft.trace = Some(trace);
         self
     }
 
     /// Makes it a child of the running task: same root, that task as parent, and its trace unless one was set.
     pub fn child_of(mut self, parent: &TaskContext) -> Self {
-        self.said.root = Some(parent.root());
-        self.said.parent = Some(parent.id());
-        self.said.trace = self.said.trace.or_else(|| parent.trace().cloned());
+        self.draft.root = Some(parent.root());
+        self.draft.parent = Some(parent.id());
+        self.draft.trace = self.draft.trace.or_else(|| parent.trace().cloned());
         self
     }
 
     async fn send(self) -> Result<Handle<T>, SendError> {
-        let envelope = self.said.envelope(&self.message, self.client.now())?;
+        let envelope = envelope(self.draft, &self.message, self.client.now())?;
         let encoded = envelope.encode()?;
         let span = tracing::debug_span!(
             telemetry::SPAN_SEND,
@@ -200,7 +185,7 @@ pub trait IntoSending: sealed::Sealed {
 mod sealed {
     pub trait Sealed {}
     #[derive(Debug, Default)]
-    pub struct Parts(pub(crate) super::Said);
+    pub struct Parts(pub(crate) super::Draft);
 }
 
 impl<T: Task> sealed::Sealed for T {}
@@ -218,52 +203,17 @@ impl<T: Task> IntoSending for Sending<T> {
     type Task = T;
 
     fn parts(self) -> (T, sealed::Parts) {
-        (self.message, sealed::Parts(self.said))
+        (self.message, sealed::Parts(self.draft))
     }
 }
 
-impl Said {
-    /// The envelope of `message`, sent at `now`.
-    pub(crate) fn envelope<T: Task>(self, message: &T, now: Millis) -> Result<Envelope, SendError> {
-        let invalid = |reason: &dyn fmt::Display| SendError::invalid(T::NAME, reason);
-        let said = self.options;
-        if said.backoff.is_some_and(|backoff| backoff.is_custom()) {
-            return Err(invalid(
-                &"a custom backoff is a function and does not travel; set it on the task itself",
-            ));
-        }
-        // How it runs is looked up by the worker in its own build of the task, so only what this send says of it
-        // travels. Where it goes, in what order, and what is kept of it is decided here.
-        let (max_retries, backoff) = (said.max_retries, said.backoff);
-        let (timeout, hard_timeout) = (said.timeout, said.hard_timeout);
-        let all = said.over(T::options());
-        let queue = all.queue.as_deref().unwrap_or(TaskOptions::QUEUE_DEFAULT);
-        let queue = QueueName::parse(queue).map_err(|error| invalid(&error))?;
-        let task = TaskName::parse(T::NAME).map_err(|error| invalid(&error))?;
-        let args = encode_args(message).map_err(|error| EncodeError::Args {
-            task: task.clone(),
-            reason: error.to_string(),
-        })?;
-        let id = self.id.unwrap_or_else(TaskId::random);
-        Ok(Envelope {
-            priority: all.priority.unwrap_or_default(),
-            ack: all.ack.unwrap_or_default(),
-            start: self.start,
-            expires: self.expires.or(all.expires.map(When::In)),
-            sent_at: now,
-            max_retries,
-            backoff,
-            timeout,
-            hard_timeout,
-            result_ttl: match all.result.unwrap_or_default() {
-                ResultPolicy::Keep(span) => Some(span),
-                ResultPolicy::Ignore => None,
-            },
-            root: self.root,
-            parent: self.parent,
-            trace: self.trace,
-            headers: self.headers,
-            ..Envelope::new(id, task, queue, args)
-        })
-    }
+/// The envelope of `message`, sent at `now`.
+pub(crate) fn envelope<T: Task>(
+    draft: Draft,
+    message: &T,
+    now: Millis,
+) -> Result<Envelope, SendError> {
+    draft
+        .envelope(message, now)
+        .map_err(|error| SendError::from_draft(error, T::NAME))
 }
