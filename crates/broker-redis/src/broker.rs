@@ -8,7 +8,7 @@ use std::time::Duration;
 use lovage_core::{
     Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Encoded,
     EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered, Renewal,
-    Results, Settled, Settlement, TaskId, WorkerId, hours,
+    Rescheduled, Results, Scheduled, Settled, Settlement, TaskId, When, WorkerId, hours,
 };
 
 use crate::bell::Bells;
@@ -190,6 +190,15 @@ impl Control for RedisBroker {
         transitions::revive(&self.shared, queue, id).await
     }
 
+    async fn reschedule(
+        &self,
+        queue: &QueueName,
+        id: TaskId,
+        when: When,
+    ) -> Result<Rescheduled, BrokerError> {
+        transitions::reschedule(&self.shared, queue, id, when).await
+    }
+
     async fn bound(&self, queue: &QueueName, tasks_max: Option<u64>) -> Result<(), BrokerError> {
         transitions::bound(&self.shared, queue, tasks_max).await
     }
@@ -202,6 +211,15 @@ impl Inspect for RedisBroker {
 
     async fn counts(&self, queue: &QueueName) -> Result<Counts, BrokerError> {
         transitions::counts(&self.shared, queue).await
+    }
+
+    async fn scheduled(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<Scheduled>, BrokerError> {
+        transitions::scheduled(&self.shared, queue, offset, limit).await
     }
 
     async fn dead_letters(

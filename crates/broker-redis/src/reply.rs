@@ -1,7 +1,7 @@
 //! Reading what scripts answer, without copying payloads.
 
 use bytes::Bytes;
-use lovage_core::TaskId;
+use lovage_core::{Millis, TaskId};
 use redis::Value;
 
 /// The word that a script answered, alone or first in a list.
@@ -45,4 +45,18 @@ pub(crate) fn id(value: &Value) -> Option<TaskId> {
         Value::BulkString(bytes) => TaskId::try_from(bytes.as_slice()).ok(),
         _ => None,
     }
+}
+
+/// An instant from a score: those come as text, large ones with an exponent.
+pub(crate) fn instant(score: &Value) -> Option<Millis> {
+    let Value::BulkString(text) = score else {
+        return None;
+    };
+    let ms: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and instants are whole numbers below 2^53"
+    )]
+    Some(Millis::new(ms as u64))
 }

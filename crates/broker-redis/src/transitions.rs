@@ -12,9 +12,11 @@ mod outcome;
 mod recover;
 mod register;
 mod renew;
+mod reschedule;
 mod retire;
 mod revive;
 mod ring;
+mod scheduled;
 mod settle;
 mod state;
 
@@ -29,9 +31,11 @@ pub(crate) use outcome::{Asked, outcome};
 pub(crate) use recover::recover;
 pub(crate) use register::register;
 pub(crate) use renew::renew;
+pub(crate) use reschedule::reschedule;
 pub(crate) use retire::retire;
 pub(crate) use revive::revive;
 pub(crate) use ring::ring;
+pub(crate) use scheduled::scheduled;
 pub(crate) use settle::settle;
 pub(crate) use state::state;
 

@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use lovage_core::{BATCH_MAX, BrokerError, DeadLetter, Failure, Millis, QueueName};
+use lovage_core::{BATCH_MAX, BrokerError, DeadLetter, Failure, QueueName};
 use redis::Value;
 
 use crate::broker::Shared;
 use crate::error::unexpected;
-use crate::reply::{bytes, id, list};
+use crate::reply::{bytes, id, instant, list};
 use crate::script::{Script, script};
 
 static DEAD_LETTERS: LazyLock<Script> = script!("dead_letters", Run, ["chunks"]);
@@ -53,18 +53,4 @@ fn read(reply: Value) -> Option<Vec<DeadLetter>> {
         })
         .collect();
     Some(letters)
-}
-
-/// Scores come as text, large ones with an exponent.
-fn instant(score: &Value) -> Option<Millis> {
-    let Value::BulkString(text) = score else {
-        return None;
-    };
-    let ms: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the cast saturates, and instants are whole numbers below 2^53"
-    )]
-    Some(Millis::new(ms as u64))
 }
