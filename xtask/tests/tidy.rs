@@ -59,6 +59,7 @@ fn only_the_programs_name_a_concrete_broker() {
     ];
     let knowing_only_the_contract = [
         "crates/core",
+        "crates/process",
         "crates/worker",
         "crates/beat",
         "crates/conformance",

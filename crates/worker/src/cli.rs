@@ -1,31 +1,20 @@
 //! The command line of a worker: flags, environment, file, defaults, in this order; then run until a signal.
 
 mod args;
-mod logs;
 mod signals;
 
 use std::sync::Arc;
 
 use anyhow::Context;
-use lovage_core::{Backoff, Membership, Registry, States, ms, secs};
+use lovage_core::{Membership, Registry, States};
+pub use lovage_process::{ConnectFailure, LogFormat};
+use lovage_process::{connected, health, install_logs};
 
-pub use args::{Args, ConfigError, LogFormat};
+pub use args::{Args, ConfigError};
 use signals::Signals;
 
-use crate::health;
+use crate::health::Watched;
 use crate::worker::Worker;
-
-/// A broker that is away at the start is asked again after this.
-const CONNECT_BACKOFF: Backoff = Backoff::exponential(ms(100)).cap(secs(2));
-
-/// Why a broker could not be connected to.
-#[derive(Debug)]
-pub enum ConnectFailure {
-    /// It is away, or not ready: it is asked again.
-    ForNow(anyhow::Error),
-    /// Somebody must act: the worker does not start.
-    ForGood(anyhow::Error),
-}
 
 /// Runs a worker until a signal ends it, on a broker that is there: see [`run_connecting`].
 ///
@@ -59,11 +48,11 @@ pub async fn run_connecting<B: Membership>(
     states: impl FnOnce(&B) -> States,
 ) -> anyhow::Result<()> {
     let args = args.resolve()?;
-    logs::install(args.log_format());
+    install_logs(args.log_format());
     let signals = Signals::listen().context("cannot listen for signals")?;
-    let watched = health::Watched::default();
+    let watched = Arc::new(Watched::default());
     if let Some(address) = args.health {
-        let bound = health::serve(address, Arc::clone(&watched))
+        let bound = health::serve(address, watched.clone())
             .with_context(|| format!("cannot serve health checks on {address}"))?;
         tracing::info!(address = %bound, "health checks are at /livez and /readyz");
     }
@@ -78,7 +67,7 @@ pub async fn run_connecting<B: Membership>(
         .start()
         .await?;
     signals.command(worker.commander(), args.settings().shutdown_grace);
-    watched.get_or_init(|| worker.shared());
+    watched.watch(|| worker.shared());
     worker.ended().await;
     let sum = worker.stats();
     tracing::info!(
@@ -94,27 +83,4 @@ pub async fn run_connecting<B: Membership>(
         "a part of the worker panicked; what it held returns when its lease ends"
     );
     Ok(())
-}
-
-async fn connected<B>(connect: impl AsyncFn() -> Result<B, ConnectFailure>) -> anyhow::Result<B> {
-    let mut failures = 0;
-    loop {
-        match connect().await {
-            Ok(broker) => {
-                if 0 < failures {
-                    tracing::info!("connected");
-                }
-                return Ok(broker);
-            }
-            Err(ConnectFailure::ForGood(error)) => return Err(error),
-            Err(ConnectFailure::ForNow(error)) => {
-                if failures == 0 {
-                    tracing::warn!("the broker is away, trying on: {error:#}");
-                }
-                failures += 1;
-                let pause = CONNECT_BACKOFF.delay(failures, fastrand::f64());
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
 }

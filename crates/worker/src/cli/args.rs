@@ -1,19 +1,18 @@
 //! Flags, environment variables and the file, under the same names.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use lovage_process::LogFormat;
+use lovage_process::config::{
+    BROKER_DEFAULT, FileError, NAMESPACE_DEFAULT, parse_span, read_file, span_in_file,
+};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use crate::settings::{Queues, QueuesError, Settings, SettingsError};
-
-/// Where the broker is unless told otherwise.
-const BROKER_DEFAULT: &str = "redis://127.0.0.1:6379";
-/// The prefix of all keys unless told otherwise.
-const NAMESPACE_DEFAULT: &str = "lovage";
 
 /// Claims tasks and runs them.
 ///
@@ -76,37 +75,13 @@ pub struct Args {
     pub config: Option<PathBuf>,
 }
 
-/// How logs look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Lines for people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Why a configuration makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {path}: {source}; check --config")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or holds what is not a setting.
-    #[error("the configuration file {path} makes no sense: {reason}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What and where.
-        reason: String,
-    },
+    /// The file cannot be read, or makes no sense.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A setting is out of its limits.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -179,56 +154,15 @@ impl Args {
     }
 }
 
-fn read_file(path: &Path) -> Result<Args, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    toml::from_str(&text).map_err(|error| ConfigError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
-}
-
 fn queues_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Queues>, D::Error> {
     let text = String::deserialize(value)?;
     text.parse().map(Some).map_err(D::Error::custom)
 }
 
-fn span_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(value)?;
-    parse_span(&text).map(Some).map_err(D::Error::custom)
-}
-
-/// A number and a unit.
-fn parse_span(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    let ms = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit_ms));
-    match ms {
-        Some(ms) if unit_ms != 0 => Ok(Duration::from_millis(ms)),
-        _ => Err(format!(
-            "{text:?} is not a span; write a whole number and a unit, for example 500ms, 15s, 2m or 1h"
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lovage_core::{mins, ms, secs};
+    use lovage_core::{mins, secs};
 
     fn parse(flags: &[&str]) -> Result<Args, String> {
         let words = std::iter::once("worker").chain(flags.iter().copied());
@@ -302,30 +236,6 @@ mod tests {
             for part in parts {
                 assert!(error.contains(part), "{flags:?}: {error}");
             }
-        }
-    }
-
-    #[test]
-    fn spans_have_a_number_and_a_unit() {
-        for (text, expected) in [
-            ("250ms", ms(250)),
-            ("0s", secs(0)),
-            ("3m", mins(3)),
-            ("1h", mins(60)),
-        ] {
-            assert_eq!(parse_span(text), Ok(expected), "{text}");
-        }
-        for text in [
-            "",
-            "s",
-            "-1s",
-            "1.5s",
-            "15 s",
-            "1d",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
-            assert!(parse_span(text).is_err(), "{text}");
         }
     }
 

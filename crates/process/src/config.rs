@@ -1,0 +1,141 @@
+//! Settings: what each program has unless told otherwise, spans as text, and the file that a flag names.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
+
+/// Where the broker is unless told otherwise.
+pub const BROKER_DEFAULT: &str = "redis://127.0.0.1:6379";
+/// The prefix of all keys unless told otherwise.
+pub const NAMESPACE_DEFAULT: &str = "lovage";
+
+/// Why a configuration file was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}; check --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or holds what is not a setting.
+    #[error("the configuration file {path} makes no sense: {reason}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        reason: String,
+    },
+}
+
+/// Reads a TOML file of settings.
+pub fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    let text = std::fs::read_to_string(path).map_err(|source| FileError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| FileError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Reads a span: a whole number and a unit, `ms`, `s`, `m` or `h`.
+///
+/// # Errors
+/// A sentence for whoever wrote it.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let ms = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_ms));
+    match ms {
+        Some(ms) if unit_ms != 0 => Ok(Duration::from_millis(ms)),
+        _ => Err(format!(
+            "{text:?} is not a span; write a whole number and a unit, for example 500ms, 15s, 2m or 1h"
+        )),
+    }
+}
+
+/// Reads a span from a field of a file: for `#[serde(deserialize_with = …)]`.
+pub fn span_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(value)?;
+    parse_span(&text).map(Some).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lovage_core::{mins, ms, secs};
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        #[serde(deserialize_with = "span_in_file")]
+        lease: Option<Duration>,
+    }
+
+    #[test]
+    fn spans_have_a_number_and_a_unit() {
+        for (text, expected) in [
+            ("250ms", ms(250)),
+            ("0s", secs(0)),
+            ("3m", mins(3)),
+            ("1h", mins(60)),
+        ] {
+            assert_eq!(parse_span(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "15 s",
+            "1d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_or_refused_with_its_name_and_the_place() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(&file, text).unwrap();
+        write("lease = \"2s\"");
+        let settings: Settings = read_file(file.path()).unwrap();
+        assert_eq!(settings.lease, Some(secs(2)));
+        for (text, part) in [("lease = 2", "string"), ("leese = \"2s\"", "leese")] {
+            write(text);
+            let error = read_file::<Settings>(file.path()).unwrap_err().to_string();
+            let path = file.path().to_str().unwrap();
+            for part in [part, "line 1", path] {
+                assert!(error.contains(part), "{text}: {error}");
+            }
+        }
+        let error = read_file::<Settings>(Path::new("/nowhere/at/all"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/nowhere/at/all") && error.contains("check --config"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,12 @@
+//! What the programs of Lovage share: where their logs go, how they are asked after, how they are configured, and how
+//! they wait for their broker.
+//!
+//! No broker is named here, and no signal is heard: what a signal means is each program's own affair.
+
+pub mod config;
+mod connect;
+pub mod health;
+mod logs;
+
+pub use connect::{ConnectFailure, connected};
+pub use logs::{LogFormat, install_logs};
