@@ -5,13 +5,17 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use lovage_core::{
-    Awaited, BATCH_MAX, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter,
-    Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Millis, Outcome, Place, QueueName,
-    Recovered, Renewal, Results, Settled, Settlement, TaskId, TransportError, WorkerId,
+    Amended, Amendment, Awaited, BATCH_MAX, BeatId, BeatRole, Broker, BrokerError, Cancelled,
+    Claim, Clock, Control, Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence, Forwarded,
+    Inspect, Lead, Leader, Looked, Membership, Millis, Outcome, Outgoing, Place, QueueName,
+    Recovered, Renewal, Rescheduled, Results, ScheduleName, Scheduled, Schedules, Settled,
+    Settlement, StoredSchedule, TaskId, TransportError, When, WorkerId,
 };
 use tokio::time::timeout;
 
+use crate::beat::Beat;
 use crate::queue::{Queue, Spot};
 
 /// A broker in the memory of this process. Clones share one set of queues.
@@ -32,6 +36,7 @@ use crate::queue::{Queue, Spot};
 pub struct MemoryBroker {
     clock: Clock,
     queues: Arc<Mutex<HashMap<QueueName, Queue>>>,
+    beat: Arc<Mutex<Beat>>,
 }
 
 impl MemoryBroker {
@@ -58,6 +63,9 @@ impl MemoryBroker {
         for queue in self.lock().values() {
             queue.bell.notify_one();
         }
+        for role in [BeatRole::Leader, BeatRole::Standby] {
+            self.with_beat(|beat, _| beat.bell(role).notify_one());
+        }
     }
 
     /// Applies `transition` to one queue at one instant.
@@ -69,6 +77,12 @@ impl MemoryBroker {
         let queue = queues.get_mut(queue).expect("it was just made");
         // The clock is read under the lock, so that instants never run backwards from one transition to the next.
         transition(queue, self.clock.now())
+    }
+
+    /// Applies `transition` to the schedules at one instant.
+    fn with_beat<T>(&self, transition: impl FnOnce(&mut Beat, Millis) -> T) -> T {
+        let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);
+        transition(&mut beat, self.clock.now())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<QueueName, Queue>> {
@@ -83,6 +97,10 @@ impl Broker for MemoryBroker {
         queue: &QueueName,
         tasks: Vec<Encoded>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
+        let tasks: Vec<(TaskId, Bytes)> = tasks
+            .iter()
+            .map(|task| (task.id(), task.bytes().clone()))
+            .collect();
         self.with(queue, |data, now| data.enqueue(queue, &tasks, now))
     }
 
@@ -101,7 +119,7 @@ impl Broker for MemoryBroker {
         queue: &QueueName,
         settlements: Vec<Settlement>,
     ) -> Result<Settled, BrokerError> {
-        check_batch(settlements.len())?;
+        check_batch("verdicts", settlements.len())?;
         Ok(self.with(queue, |data, now| data.settle(worker, settlements, now)))
     }
 
@@ -199,6 +217,15 @@ impl Control for MemoryBroker {
         Ok(self.with(queue, |data, _| data.revive(id)))
     }
 
+    async fn reschedule(
+        &self,
+        queue: &QueueName,
+        id: TaskId,
+        when: When,
+    ) -> Result<Rescheduled, BrokerError> {
+        Ok(self.with(queue, |data, now| data.reschedule(id, when, now)))
+    }
+
     async fn bound(&self, queue: &QueueName, tasks_max: Option<u64>) -> Result<(), BrokerError> {
         self.with(queue, |data, _| data.bound = tasks_max);
         Ok(())
@@ -214,6 +241,15 @@ impl Inspect for MemoryBroker {
         Ok(self.with(queue, |data, _| data.counts()))
     }
 
+    async fn scheduled(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<Scheduled>, BrokerError> {
+        Ok(self.with(queue, |data, _| data.scheduled(offset, limit)))
+    }
+
     async fn dead_letters(
         &self,
         queue: &QueueName,
@@ -224,10 +260,99 @@ impl Inspect for MemoryBroker {
     }
 }
 
-fn check_batch(count: usize) -> Result<(), BrokerError> {
+impl Schedules for MemoryBroker {
+    async fn lead(
+        &self,
+        beat: BeatId,
+        lease: Duration,
+        max: NonZeroU16,
+    ) -> Result<Lead, BrokerError> {
+        Ok(self.with_beat(|data, now| data.lead(beat, lease, max, now)))
+    }
+
+    async fn resign(&self, beat: BeatId) -> Result<(), BrokerError> {
+        self.with_beat(|data, _| data.resign(beat));
+        Ok(())
+    }
+
+    async fn amend(
+        &self,
+        epoch: Option<u64>,
+        amendments: Vec<Amendment>,
+    ) -> Result<Vec<Amended>, BrokerError> {
+        check_batch("amendments", amendments.len())?;
+        let sends = amendments.iter().map(|amendment| amendment.sends.len());
+        check_batch("tasks", sends.sum())?;
+        Ok(self.with_beat(|data, now| {
+            let amendments = amendments.into_iter();
+            amendments
+                .map(|amendment| data.amend(epoch, amendment, now))
+                .collect()
+        }))
+    }
+
+    async fn schedule(
+        &self,
+        name: &ScheduleName,
+    ) -> Result<Looked<Option<StoredSchedule>>, BrokerError> {
+        Ok(self.with_beat(|data, now| {
+            let found = data.schedule(name);
+            Looked { now, found }
+        }))
+    }
+
+    async fn schedules(
+        &self,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<Looked<Vec<StoredSchedule>>, BrokerError> {
+        Ok(self.with_beat(|data, now| {
+            let found = data.schedules(after, limit.min(BATCH_MAX));
+            Looked { now, found }
+        }))
+    }
+
+    async fn firings(&self, name: &ScheduleName, limit: usize) -> Result<Vec<Bytes>, BrokerError> {
+        Ok(self.with_beat(|data, _| data.firings(name, limit)))
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, BrokerError> {
+        Ok(self.with_beat(|data, now| data.leader(now)))
+    }
+
+    async fn outbox(
+        &self,
+        queue: &QueueName,
+        max: NonZeroU16,
+    ) -> Result<Vec<Outgoing>, BrokerError> {
+        let max = usize::from(max.get()).min(BATCH_MAX);
+        Ok(self.with_beat(|data, _| data.outbox(queue, max)))
+    }
+
+    async fn forward(
+        &self,
+        queue: &QueueName,
+        outgoing: Vec<Outgoing>,
+    ) -> Result<Forwarded, EnqueueError> {
+        self.with(queue, |data, now| data.forward(queue, outgoing, now))
+    }
+
+    async fn forwarded(&self, queue: &QueueName, up_to: u64) -> Result<bool, BrokerError> {
+        Ok(self.with_beat(|data, _| data.drop_forwarded(queue, up_to)))
+    }
+
+    async fn await_turn(&self, role: BeatRole, at_most: Duration) -> Result<(), BrokerError> {
+        let bell = self.with_beat(|data, _| Arc::clone(data.bell(role)));
+        // As in `wait`: a ring or the time, either is fine.
+        let _ = timeout(at_most, bell.notified()).await;
+        Ok(())
+    }
+}
+
+fn check_batch(what: &str, count: usize) -> Result<(), BrokerError> {
     if count <= BATCH_MAX {
         return Ok(());
     }
-    let reason = format!("{count} verdicts in one call, the limit is {BATCH_MAX}");
+    let reason = format!("{count} {what} in one call, the limit is {BATCH_MAX}");
     Err(BrokerError::Refused(TransportError::new(reason)))
 }

@@ -28,6 +28,8 @@ pub(crate) struct Queue {
     pub(crate) claims: u64,
     /// How many live tasks are allowed.
     pub(crate) bound: Option<u64>,
+    /// The highest number of a task that was forwarded here.
+    pub(crate) forwarded: u64,
     /// What wakes idle workers: one a ring, and a ring is kept until somebody waits.
     pub(crate) bell: Arc<Notify>,
     outcomes: HashMap<TaskId, (Bytes, Millis)>,

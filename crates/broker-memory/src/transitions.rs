@@ -1,10 +1,14 @@
-//! What can happen to a queue, a file each: plain functions over its data and an instant.
+//! What can happen to a queue and to the schedules, a file each: plain functions over its data and an instant.
 
+mod amend;
 mod cancel;
 mod claim;
 mod enqueue;
+mod forward;
+mod lead;
 mod look;
 mod membership;
 mod recover;
+mod reschedule;
 mod revive;
 mod settle;

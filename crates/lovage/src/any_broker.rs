@@ -4,10 +4,13 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lovage_core::{
-    Awaited, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter, Encoded,
-    EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered, Renewal,
-    Results, Settled, Settlement, TaskId, WorkerId,
+    Amended, Amendment, Awaited, BeatId, BeatRole, Broker, BrokerError, Cancelled, Claim, Control,
+    Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence, Forwarded, Inspect, Lead, Leader,
+    Looked, Membership, Outgoing, Place, QueueName, Recovered, Renewal, Rescheduled, Results,
+    ScheduleName, Scheduled, Schedules, Settled, Settlement, StoredSchedule, TaskId, When,
+    WorkerId,
 };
 
 use crate::error::ConnectError;
@@ -285,6 +288,15 @@ impl Control for AnyBroker {
         each!(self, broker => broker.revive(queue, id).await)
     }
 
+    async fn reschedule(
+        &self,
+        queue: &QueueName,
+        id: TaskId,
+        when: When,
+    ) -> Result<Rescheduled, BrokerError> {
+        each!(self, broker => broker.reschedule(queue, id, when).await)
+    }
+
     async fn bound(&self, queue: &QueueName, tasks_max: Option<u64>) -> Result<(), BrokerError> {
         each!(self, broker => broker.bound(queue, tasks_max).await)
     }
@@ -299,6 +311,15 @@ impl Inspect for AnyBroker {
         each!(self, broker => broker.counts(queue).await)
     }
 
+    async fn scheduled(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<Scheduled>, BrokerError> {
+        each!(self, broker => broker.scheduled(queue, offset, limit).await)
+    }
+
     async fn dead_letters(
         &self,
         queue: &QueueName,
@@ -306,5 +327,75 @@ impl Inspect for AnyBroker {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BrokerError> {
         each!(self, broker => broker.dead_letters(queue, offset, limit).await)
+    }
+}
+
+impl Schedules for AnyBroker {
+    async fn lead(
+        &self,
+        beat: BeatId,
+        lease: Duration,
+        max: NonZeroU16,
+    ) -> Result<Lead, BrokerError> {
+        each!(self, broker => broker.lead(beat, lease, max).await)
+    }
+
+    async fn resign(&self, beat: BeatId) -> Result<(), BrokerError> {
+        each!(self, broker => broker.resign(beat).await)
+    }
+
+    async fn amend(
+        &self,
+        epoch: Option<u64>,
+        amendments: Vec<Amendment>,
+    ) -> Result<Vec<Amended>, BrokerError> {
+        each!(self, broker => broker.amend(epoch, amendments).await)
+    }
+
+    async fn schedule(
+        &self,
+        name: &ScheduleName,
+    ) -> Result<Looked<Option<StoredSchedule>>, BrokerError> {
+        each!(self, broker => broker.schedule(name).await)
+    }
+
+    async fn schedules(
+        &self,
+        after: Option<&ScheduleName>,
+        limit: usize,
+    ) -> Result<Looked<Vec<StoredSchedule>>, BrokerError> {
+        each!(self, broker => broker.schedules(after, limit).await)
+    }
+
+    async fn firings(&self, name: &ScheduleName, limit: usize) -> Result<Vec<Bytes>, BrokerError> {
+        each!(self, broker => broker.firings(name, limit).await)
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, BrokerError> {
+        each!(self, broker => broker.leader().await)
+    }
+
+    async fn outbox(
+        &self,
+        queue: &QueueName,
+        max: NonZeroU16,
+    ) -> Result<Vec<Outgoing>, BrokerError> {
+        each!(self, broker => broker.outbox(queue, max).await)
+    }
+
+    async fn forward(
+        &self,
+        queue: &QueueName,
+        outgoing: Vec<Outgoing>,
+    ) -> Result<Forwarded, EnqueueError> {
+        each!(self, broker => broker.forward(queue, outgoing).await)
+    }
+
+    async fn forwarded(&self, queue: &QueueName, up_to: u64) -> Result<bool, BrokerError> {
+        each!(self, broker => broker.forwarded(queue, up_to).await)
+    }
+
+    async fn await_turn(&self, role: BeatRole, at_most: Duration) -> Result<(), BrokerError> {
+        each!(self, broker => broker.await_turn(role, at_most).await)
     }
 }

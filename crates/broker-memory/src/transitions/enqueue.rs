@@ -3,10 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use lovage_core::envelope::{HEADER_BYTES, edit};
-use lovage_core::{
-    BATCH_MAX, Encoded, EnqueueError, Enqueued, Millis, QueueName, TaskId, TransportError,
-};
+use lovage_core::{BATCH_MAX, EnqueueError, Enqueued, Millis, QueueName, TaskId, TransportError};
 
 use crate::queue::{Queue, Spot};
 
@@ -15,36 +14,35 @@ impl Queue {
     pub(crate) fn enqueue(
         &mut self,
         name: &QueueName,
-        tasks: &[Encoded],
+        tasks: &[(TaskId, Bytes)],
         now: Millis,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
         if BATCH_MAX < tasks.len() {
             return Err(EnqueueError::BatchTooLarge { count: tasks.len() });
         }
-        if let Some(task) = tasks.iter().find(|task| task.bytes().len() < HEADER_BYTES) {
+        if let Some((id, bytes)) = tasks.iter().find(|(_, bytes)| bytes.len() < HEADER_BYTES) {
             let reason = format!(
-                "the envelope of {} has {} bytes, fewer than its fixed part",
-                task.id(),
-                task.bytes().len()
+                "the envelope of {id} has {} bytes, fewer than its fixed part",
+                bytes.len()
             );
             return Err(EnqueueError::Refused(TransportError::new(reason)));
         }
         let answers = self.tell_new_from_known(tasks);
         self.check_bound(name, &answers)?;
-        for (task, answer) in tasks.iter().zip(&answers) {
+        for ((id, bytes), answer) in tasks.iter().zip(&answers) {
             if *answer == Enqueued::New {
-                self.place(task, now);
+                self.place(*id, bytes, now);
             }
         }
         Ok(answers)
     }
 
-    fn tell_new_from_known(&self, tasks: &[Encoded]) -> Vec<Enqueued> {
+    fn tell_new_from_known(&self, tasks: &[(TaskId, Bytes)]) -> Vec<Enqueued> {
         let mut seen: HashSet<TaskId> = HashSet::with_capacity(tasks.len());
         tasks
             .iter()
-            .map(|task| {
-                if !self.tasks.contains_key(&task.id()) && seen.insert(task.id()) {
+            .map(|(id, _)| {
+                if !self.tasks.contains_key(id) && seen.insert(*id) {
                     Enqueued::New
                 } else {
                     Enqueued::Duplicate
@@ -67,8 +65,8 @@ impl Queue {
         }
     }
 
-    fn place(&mut self, task: &Encoded, now: Millis) {
-        let bytes = edit::pin(task.bytes(), now);
+    fn place(&mut self, id: TaskId, bytes: &Bytes, now: Millis) {
+        let bytes = edit::pin(bytes, now);
         let spot = match edit::due(&bytes) {
             Some(due) if now < due => {
                 self.ring_if_nearer(due);
@@ -79,6 +77,6 @@ impl Queue {
                 Spot::Ready((Reverse(edit::priority(&bytes)), self.tail()))
             }
         };
-        self.admit(task.id(), bytes, spot);
+        self.admit(id, bytes, spot);
     }
 }

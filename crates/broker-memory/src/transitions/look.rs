@@ -1,6 +1,6 @@
 //! Looking: changes nothing.
 
-use lovage_core::{Counts, DeadLetter, Fence, Place, TaskId, WorkerId};
+use lovage_core::{Counts, DeadLetter, Fence, Place, Scheduled, TaskId, WorkerId};
 
 use crate::queue::{Queue, Spot};
 
@@ -33,6 +33,20 @@ impl Queue {
         held.into_iter()
             .flatten()
             .map(|(id, fence)| (*id, *fence))
+            .collect()
+    }
+
+    /// A page of the scheduled tasks.
+    pub(crate) fn scheduled(&self, offset: usize, limit: usize) -> Vec<Scheduled> {
+        self.scheduled
+            .iter()
+            .skip(offset)
+            .take(limit)
+            .map(|&(due, id)| Scheduled {
+                id,
+                due,
+                bytes: self.tasks[&id].bytes.clone(),
+            })
             .collect()
     }
 
