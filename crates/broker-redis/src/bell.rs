@@ -1,4 +1,4 @@
-//! Waiting for work: one blocking command a queue and handle, shared by all who wait.
+//! Waiting for work: one blocking command a bell and handle, shared by all who wait.
 //!
 //! A listener holds at most one `BZPOPMIN` at a time and hands each ring to one waiter. A ring that finds no waiter is
 //! put back for another process. How long a wait lasts is the local timer's affair, as Redis's own block times are
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
-use lovage_core::{BrokerError, QueueName, TransportError, secs};
+use lovage_core::{BrokerError, TransportError, secs};
 use redis::{AsyncConnectionConfig, RedisError, Value};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
@@ -24,7 +24,7 @@ const BLOCK: Duration = secs(5);
 /// How long a connection is kept while nobody waits: a worker waits again as soon as it has run what a ring brought,
 /// and each turn through the pool costs a trip for its UNWATCH and PING.
 const KEPT: Duration = secs(5);
-/// Queues that one handle can wait for at the same time.
+/// Bells that one handle can wait for at the same time.
 const LISTENERS_MAX: usize = 256;
 
 type Rung = Result<(), Failed>;
@@ -40,7 +40,7 @@ enum Failed {
 pub(crate) struct Bells {
     pool: Pool,
     connection: Arc<Connection>,
-    by_queue: Mutex<HashMap<QueueName, (Arc<Bell>, AbortHandle)>>,
+    by_key: Mutex<HashMap<String, (Arc<Bell>, AbortHandle)>>,
 }
 
 struct Bell {
@@ -78,17 +78,12 @@ impl Bells {
         Ok(Self {
             pool,
             connection,
-            by_queue: Mutex::default(),
+            by_key: Mutex::default(),
         })
     }
 
-    pub(crate) async fn wait(
-        &self,
-        queue: &QueueName,
-        key: &str,
-        at_most: Duration,
-    ) -> Result<(), BrokerError> {
-        let bell = self.bell(queue, key);
+    pub(crate) async fn wait(&self, key: &str, at_most: Duration) -> Result<(), BrokerError> {
+        let bell = self.bell(key);
         let mut waiter = Waiter::join(&bell);
         match tokio::time::timeout(at_most, &mut waiter.rung).await {
             Ok(Ok(Err(Failed::Command(error)))) => Err(broker_error(error)),
@@ -101,9 +96,9 @@ impl Bells {
         }
     }
 
-    fn bell(&self, queue: &QueueName, key: &str) -> Arc<Bell> {
-        let mut bells = lock(&self.by_queue);
-        if let Some((bell, listener)) = bells.get(queue)
+    fn bell(&self, key: &str) -> Arc<Bell> {
+        let mut bells = lock(&self.by_key);
+        if let Some((bell, listener)) = bells.get(key)
             && !listener.is_finished()
         {
             return bell.clone();
@@ -115,14 +110,14 @@ impl Bells {
         });
         let listener = listen(bell.clone(), self.pool.clone(), self.connection.clone());
         let listener = tokio::spawn(listener).abort_handle();
-        bells.insert(queue.clone(), (bell.clone(), listener));
+        bells.insert(key.to_owned(), (bell.clone(), listener));
         bell
     }
 }
 
 impl Drop for Bells {
     fn drop(&mut self) {
-        for (_, listener) in lock(&self.by_queue).values() {
+        for (_, listener) in lock(&self.by_key).values() {
             listener.abort();
         }
     }

@@ -15,7 +15,7 @@ use crate::bell::Bells;
 use crate::config::{ConnectError, RedisConfig};
 use crate::connection::Connection;
 use crate::error::connection_error;
-use crate::keys::{Keys, channels};
+use crate::keys::{BeatKeys, Keys, channels};
 use crate::subscription::Subscription;
 use crate::transitions;
 
@@ -32,7 +32,7 @@ const QUEUES_REMEMBERED_MAX: usize = 10_000;
 /// [`Membership::separate`] makes others for another runtime.
 #[derive(Clone)]
 pub struct RedisBroker {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What all clones of a handle share.
@@ -40,8 +40,9 @@ pub(crate) struct Shared {
     pub(crate) config: RedisConfig,
     pub(crate) connection: Arc<Connection>,
     pub(crate) channels: String,
+    pub(crate) beat: BeatKeys,
     keys: Mutex<HashMap<QueueName, Arc<Keys>>>,
-    bells: Bells,
+    pub(crate) bells: Bells,
     subscription: Subscription,
 }
 
@@ -57,6 +58,7 @@ impl RedisBroker {
             shared: Arc::new(Shared {
                 bells: Bells::new(config, connection.clone())?,
                 subscription: Subscription::new(config, &channels)?,
+                beat: BeatKeys::of(&config.namespace),
                 config: config.clone(),
                 connection,
                 channels,
@@ -118,7 +120,7 @@ impl Broker for RedisBroker {
 
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), BrokerError> {
         let keys = self.shared.keys(queue);
-        self.shared.bells.wait(queue, &keys.bell, at_most).await
+        self.shared.bells.wait(&keys.bell, at_most).await
     }
 
     async fn renew(

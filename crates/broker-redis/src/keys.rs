@@ -1,6 +1,6 @@
 //! The only place that spells a key.
 
-use lovage_core::{QueueName, TaskId, WorkerId};
+use lovage_core::{QueueName, ScheduleName, TaskId, WorkerId};
 
 /// The keys of one queue. All share the hash tag `{NAMESPACE:QUEUE}`, hence one Cluster slot.
 #[derive(Debug)]
@@ -46,6 +46,14 @@ impl Keys {
         }
     }
 
+    /// The ready lists of the levels that are used, and the digits of those.
+    pub(crate) fn levels(&self, used: [bool; 10]) -> (String, Vec<&str>) {
+        let levels = self.ready.iter().zip('0'..='9').zip(used);
+        levels
+            .filter_map(|((key, digit), used)| used.then_some((digit, key.as_str())))
+            .unzip()
+    }
+
     pub(crate) fn active(&self, worker: WorkerId) -> String {
         format!("{}{worker}", self.actives)
     }
@@ -55,6 +63,49 @@ impl Keys {
         key.push_str(&self.results);
         push_hex(&mut key, id.as_bytes());
         key
+    }
+}
+
+/// The keys of all schedules. They share the hash tag `{NAMESPACE}`: as a namespace has no colon, no queue has it.
+#[derive(Debug)]
+pub(crate) struct BeatKeys {
+    pub(crate) meta: String,
+    pub(crate) versions: String,
+    pub(crate) records: String,
+    pub(crate) wakes: String,
+    pub(crate) names: String,
+    /// What all histories begin with.
+    pub(crate) histories: String,
+    pub(crate) outboxes: String,
+    /// What the outboxes of all queues begin with.
+    pub(crate) outbox_of: String,
+    pub(crate) bell: String,
+    pub(crate) standby: String,
+}
+
+impl BeatKeys {
+    pub(crate) fn of(namespace: &str) -> Self {
+        let key = |name: &str| format!("{{{namespace}}}:{name}");
+        Self {
+            meta: key("meta"),
+            versions: key("versions"),
+            records: key("records"),
+            wakes: key("wakes"),
+            names: key("names"),
+            histories: key("history:"),
+            outboxes: key("outboxes"),
+            outbox_of: key("outbox:"),
+            bell: key("bell"),
+            standby: key("standby"),
+        }
+    }
+
+    pub(crate) fn history(&self, name: &ScheduleName) -> String {
+        format!("{}{name}", self.histories)
+    }
+
+    pub(crate) fn outbox(&self, queue: &QueueName) -> String {
+        format!("{}{queue}", self.outbox_of)
     }
 }
 
@@ -105,5 +156,13 @@ mod tests {
             keys.result(TaskId::from_bytes([1; 16])),
             format!("{{shop:mail}}:result:{}", "01".repeat(16))
         );
+    }
+    #[test]
+    fn schedules_have_a_hash_tag_that_no_queue_has() {
+        let keys = BeatKeys::of("shop");
+        let queue = QueueName::parse("mail:eu").unwrap();
+        assert_eq!(keys.outbox(&queue), "{shop}:outbox:mail:eu");
+        let schedule = ScheduleName::parse("report").unwrap();
+        assert_eq!(keys.history(&schedule), "{shop}:history:report");
     }
 }

@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod keys;
 mod reply;
+mod schedules;
 mod script;
 mod subscription;
 mod transitions;

@@ -47,18 +47,9 @@ pub(crate) async fn enqueue(
     }
 
     let keys = shared.keys(queue);
+    let (levels, ready) = keys.levels(levels_used);
     let mut names: Vec<&str> = vec![&keys.meta, &keys.tasks, &keys.scheduled, &keys.bell];
-    let mut levels = String::new();
-    for (key, digit) in keys
-        .ready
-        .iter()
-        .zip('0'..='9')
-        .zip(levels_used)
-        .filter_map(|(level, used)| used.then_some(level))
-    {
-        names.push(key);
-        levels.push(digit);
-    }
+    names.extend(ready);
     let now = shared.now();
     let reply = shared
         .connection
