@@ -3,14 +3,21 @@
 #![expect(missing_docs, reason = "the name of a law is its sentence")]
 #![expect(clippy::unwrap_used, reason = "a law is a test: an error fails it")]
 
+pub mod amend;
 pub mod cancel;
 pub mod claim;
 pub mod enqueue;
+pub mod forward;
 pub mod inspect;
+pub mod lead;
 pub mod lease;
 pub mod priorities;
 pub mod recover;
+pub mod reschedule;
 pub mod results;
+pub mod schedules;
 pub mod settle;
+pub mod tick;
 pub mod time;
+pub mod turn;
 pub mod wait;

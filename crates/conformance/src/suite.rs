@@ -9,6 +9,23 @@
 macro_rules! suite {
     ($harness:expr) => {
         $crate::each_law! { $harness;
+            amend {
+                a_schedule_is_changed_only_as_it_was_read
+                a_version_never_comes_twice
+                a_change_made_again_is_a_conflict
+                a_change_of_a_leader_names_its_epoch
+                a_leader_changes_schedules_until_another_epoch_begins
+                a_deposed_leader_changes_nothing
+                an_amendment_is_made_whole_or_not_at_all
+                one_conflict_does_not_hinder_the_others
+                amendments_are_made_in_their_order
+                no_amendments_are_nothing
+                more_amendments_than_a_batch_are_refused_whole
+                a_full_outbox_refuses_only_its_own_queue
+                a_removed_schedule_loses_its_history_and_its_tasks_go_on
+                a_schedule_may_be_removed_with_its_last_task
+                an_amendment_touches_no_queue
+            }
             cancel {
                 a_cancelled_ready_task_is_never_claimed
                 a_cancelled_scheduled_task_is_never_claimed
@@ -56,10 +73,45 @@ macro_rules! suite {
                 a_bound_can_be_taken_away
                 queues_do_not_see_each_other
             }
+            forward {
+                what_is_sent_waits_in_its_outbox_in_order
+                each_queue_has_its_own_outbox
+                numbers_grow_over_all_outboxes
+                a_number_is_above_those_of_earlier_instants
+                a_forwarded_task_is_ready_in_its_queue
+                forwarding_twice_stores_once
+                forwarding_again_after_the_task_is_gone_stores_nothing
+                a_late_forward_of_an_old_batch_stores_nothing
+                a_batch_that_was_stored_in_part_is_completed
+                concurrent_forwards_store_each_task_once
+                a_task_that_lives_already_is_known
+                a_full_queue_refuses_a_forward_whole_and_it_can_be_done_again
+                forwarded_tasks_start_at_their_time
+                a_forwarded_task_wakes_an_idle_worker
+                forwarded_takes_out_only_what_was_forwarded
+                a_full_batch_is_forwarded_at_once_and_no_more
+                what_was_sent_arrives_once_and_in_its_order
+                each_queue_knows_its_own_numbers
+            }
             inspect {
                 counts_tell_how_many_tasks_are_in_each_place
                 a_task_is_in_exactly_one_place
                 dead_letters_come_oldest_first_in_pages
+                scheduled_tasks_come_earliest_first_in_pages
+                waiting_retries_are_among_the_scheduled_tasks
+                a_rescheduled_task_is_listed_with_its_present_time
+            }
+            lead {
+                one_beat_leads_at_a_time
+                of_many_that_ask_at_once_one_leads
+                a_leader_keeps_its_epoch_by_renewing
+                a_lease_that_has_ended_is_for_the_first_who_asks
+                a_lapsed_lease_is_kept_if_nobody_took_it
+                a_new_leader_has_a_higher_epoch
+                a_lease_lasts_as_long_as_was_asked_for
+                a_resigned_lead_is_free_at_once
+                nobody_resigns_for_another
+                who_leads_can_be_asked
             }
             lease {
                 a_renewed_lease_lasts_from_the_renewal_on
@@ -97,6 +149,19 @@ macro_rules! suite {
                 recovery_of_an_empty_queue_does_nothing
                 concurrent_recoveries_count_each_loss_once
             }
+            reschedule {
+                a_task_can_be_due_earlier_or_later
+                the_last_change_of_a_time_counts
+                a_time_that_has_passed_is_at_once
+                a_time_in_a_far_century_is_at_most_the_last
+                a_time_is_kept_to_the_millisecond
+                only_a_scheduled_task_can_be_given_another_time
+                a_task_of_another_queue_is_left_as_it_is
+                a_waiting_retry_can_be_given_another_time
+                the_envelope_keeps_the_start_it_was_sent_with
+                a_task_with_another_time_is_the_same_task
+                an_earlier_time_ends_a_workers_wait
+            }
             results {
                 a_kept_outcome_is_there_afterwards
                 an_outcome_wakes_whoever_waits
@@ -114,6 +179,16 @@ macro_rules! suite {
                 an_id_sent_again_has_no_outcome_of_its_former_life
                 losing_its_workers_wakes_whoever_waits
                 an_expired_task_answers_so
+            }
+            schedules {
+                a_schedule_is_kept_as_it_was_stored
+                a_schedule_of_another_name_is_not_found
+                looks_tell_their_instant
+                schedules_come_by_name_in_pages
+                history_is_bounded_and_newest_first
+                of_a_history_no_more_is_answered_than_asked_for
+                each_schedule_has_its_own_history
+                a_change_without_firings_keeps_the_history
             }
             settle {
                 a_done_task_is_gone
@@ -133,6 +208,19 @@ macro_rules! suite {
                 a_full_batch_is_settled_at_once
                 settling_nothing_leaves_everything_held
             }
+            tick {
+                a_leader_of_nothing_reads_nothing
+                a_schedule_is_due_at_its_wake_and_not_before
+                due_schedules_come_earliest_first_and_no_more_than_asked_for
+                schedules_that_are_due_at_once_come_by_name
+                a_look_changes_nothing
+                the_next_wake_is_told
+                a_schedule_without_a_wake_is_never_due
+                a_removed_schedule_is_never_due
+                a_wake_in_a_far_century_waits_and_harms_nothing
+                queues_with_something_to_forward_are_named
+                a_thousand_due_schedules_are_read_in_one_look
+            }
             time {
                 nothing_starts_before_its_time
                 a_countdown_begins_when_the_task_is_accepted
@@ -143,6 +231,17 @@ macro_rules! suite {
                 what_is_due_beyond_one_claims_work_is_due_at_once
                 a_start_in_a_far_century_waits_and_harms_nothing
                 a_retry_may_wait_for_longer_than_a_lease
+            }
+            turn {
+                a_turn_comes_when_told_at_the_latest
+                an_earlier_wake_wakes_the_leader
+                a_change_while_something_is_due_wakes_the_leader
+                a_schedule_that_is_due_at_once_wakes_the_leader
+                something_to_forward_wakes_the_leader
+                a_turn_before_the_wait_is_not_missed
+                a_resigned_lead_wakes_one_who_stands_by
+                a_dropped_turn_is_passed_on
+                a_turn_is_for_its_role
             }
             wait {
                 a_wait_ends_when_told_at_the_latest

@@ -12,10 +12,16 @@ use lovage_core::{
 
 use crate::harness::Harness;
 
+mod beats;
+
+pub(crate) use beats::{BEAT_LEASE, held, ids_out, names_of, removing, schedule_name, storing};
+
 /// The lease of every worker in a law, unless it says another.
 pub const LEASE: Duration = secs(15);
 /// The span between the two looks of recovery.
 pub const PATIENCE: Duration = secs(5);
+/// Longer than a law lives: a wait that ends was woken.
+pub(crate) const LONG: Duration = lovage_core::hours(1);
 /// How long a law waits for what must come at once. Generous: machines that run tests are busy.
 const LIMIT: Duration = secs(30);
 

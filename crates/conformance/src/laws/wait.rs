@@ -1,15 +1,10 @@
 //! What holds when idle workers wait. A wait may always end early, so a law says only when it must have ended.
 
-use std::time::Duration;
-
-use lovage_core::{Broker, Control, Envelope, Membership, Verdict, When, hours, ms, secs};
+use lovage_core::{Broker, Control, Envelope, Membership, Verdict, When, ms, secs};
 use tokio::task::JoinHandle;
 
-use crate::world::{bury, ids_of, settle_down, soon};
+use crate::world::{LONG, bury, ids_of, settle_down, soon};
 use crate::{Harness, World};
-
-/// Longer than a law lives: a wait that ends was woken.
-const LONG: Duration = hours(1);
 
 /// A worker's idle loop: claims, and waits as long as it was told where there was nothing.
 fn idle_worker<H: Harness>(world: &World<H>) -> JoinHandle<lovage_core::Delivery> {
