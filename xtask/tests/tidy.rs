@@ -192,12 +192,14 @@ fn each_guarantee_has_a_test_of_its_name() {
     none(names.filter(|name| !all.contains(&format!("fn {name}("))));
 }
 
-/// The keys of a queue, as the table in `docs/protocol.md` names them after `Q:`, without what varies in them.
+/// The keys of a queue and of schedules, as the tables in `docs/protocol.md` name them after `Q:` and `B:`, without what
+/// varies in them.
 fn documented_keys() -> Vec<String> {
     let protocol = read("docs/protocol.md");
-    let rows = protocol
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `Q:"));
+    let rows = protocol.lines().filter_map(|line| {
+        line.strip_prefix("| `Q:")
+            .or_else(|| line.strip_prefix("| `B:"))
+    });
     let names = rows.map(|row| {
         row.chars()
             .take_while(char::is_ascii_lowercase)
@@ -205,7 +207,9 @@ fn documented_keys() -> Vec<String> {
     });
     let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
     assert!(
-        names.iter().any(|name| name == "ready"),
+        ["ready", "wakes"]
+            .iter()
+            .all(|key| names.iter().any(|name| name == key)),
         "the table of keys has moved: {names:?}"
     );
     names

@@ -1,13 +1,15 @@
 //! What the tests of this folder share.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_broker_redis::{RedisBroker, RedisConfig};
 use lovage_core::{
-    Batch, Broker, Claim, Delivery, Encoded, Enqueued, Envelope, Membership, Outcome, Priority,
-    QueueName, Settlement, TaskId, TaskName, Verdict, WorkerId, mins, secs,
+    Batch, Broker, BrokerError, Claim, Delivery, Encoded, EnqueueError, Enqueued, Envelope,
+    Membership, Outcome, Priority, QueueName, Settlement, TaskId, TaskName, Verdict, WorkerId,
+    mins, secs,
 };
 use lovage_test_redis::RedisServer;
 
@@ -85,4 +87,39 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future)
         .await
         .unwrap_or_else(|_| panic!("no {what} within {LIMIT:?}"))
+}
+
+/// Everything that the server holds, as `DUMP` has it.
+pub(crate) async fn dump(server: &RedisServer) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for key in server.cli::<Vec<String>>(&["KEYS", "*"]).await.unwrap() {
+        let value = server.cli(&["DUMP", &key]).await.unwrap();
+        all.insert(key, value);
+    }
+    all
+}
+
+/// What a verb says that meets a key of the wrong type.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Misconfigured,
+    Other(String),
+}
+
+impl From<BrokerError> for Refusal {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Misconfigured(_) => Self::Misconfigured,
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<EnqueueError> for Refusal {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::Misconfigured(_) => Self::Misconfigured,
+            other => Self::Other(other.to_string()),
+        }
+    }
 }

@@ -5,8 +5,10 @@
     reason = "helpers of tests fail as the tests themselves do"
 )]
 
+mod beats;
 mod common;
 mod connections;
+mod outboxes;
 mod permissions;
 mod scripts;
 mod sizes;

@@ -1,15 +1,14 @@
 //! What scripts do to keys that are not as they should be, and where Redis refuses.
 
-use std::collections::BTreeMap;
-
 use crate::common::{
-    LEASE, at_level, at_most, claim, connect, done, encoded, envelope, granted, mail, send, worker,
+    LEASE, Refusal, at_level, at_most, claim, connect, done, dump, encoded, envelope, granted,
+    mail, send, worker,
 };
 use bytes::Bytes;
 use lovage_broker_redis::RedisBroker;
 use lovage_core::{
-    Broker, BrokerError, Cancelled, Control, Delivery, EnqueueError, Failure, FailureKind, Inspect,
-    Membership, Place, Settlement, Verdict, When, WorkerId, ms, secs,
+    Broker, Cancelled, Control, Delivery, EnqueueError, Failure, FailureKind, Inspect, Membership,
+    Place, Settlement, Verdict, When, WorkerId, ms, secs,
 };
 use lovage_test_redis::RedisServer;
 
@@ -212,30 +211,6 @@ impl Verb {
     ];
 }
 
-#[derive(Debug)]
-enum Refusal {
-    Misconfigured,
-    Other(String),
-}
-
-impl From<BrokerError> for Refusal {
-    fn from(error: BrokerError) -> Self {
-        match error {
-            BrokerError::Misconfigured(_) => Self::Misconfigured,
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
-impl From<EnqueueError> for Refusal {
-    fn from(error: EnqueueError) -> Self {
-        match error {
-            EnqueueError::Misconfigured(_) => Self::Misconfigured,
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
 /// A queue with something in every place, in every rare one as well.
 struct Prepared {
     worker: WorkerId,
@@ -361,16 +336,6 @@ fn settlement(delivery: &Delivery, verdict: Verdict) -> Settlement {
         fence: delivery.fence,
         verdict,
     }
-}
-
-/// Everything that the server holds, as `DUMP` has it.
-async fn dump(server: &RedisServer) -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for key in server.cli::<Vec<String>>(&["KEYS", "*"]).await.unwrap() {
-        let value = server.cli(&["DUMP", &key]).await.unwrap();
-        all.insert(key, value);
-    }
-    all
 }
 
 #[tokio::test]
