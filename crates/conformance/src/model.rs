@@ -8,7 +8,7 @@ mod command;
 mod ledger;
 mod session;
 
-pub use command::{Command, Pick, Plan, Sent, Verdicts, Who};
+pub use command::{Command, Pick, Plan, Retiming, Sent, Verdicts, Who};
 pub use ledger::Ledger;
 pub use session::{Answer, Look, Session};
 

@@ -42,6 +42,8 @@ pub enum Command {
     Cancel(u8),
     /// Somebody revives a task: one of the dead letters, if there are any.
     Revive(u8),
+    /// Somebody lets a task be due at another time: one of the scheduled tasks, if there are any.
+    Reschedule(u8, Retiming),
     /// A worker ends its identity and takes a new one, if it may.
     Retire(Who),
     /// The process in a slot dies and another one starts.
@@ -126,6 +128,15 @@ pub enum Verdicts {
     Bury,
 }
 
+/// Another time for a task.
+#[derive(Clone, Copy, Debug)]
+pub enum Retiming {
+    /// In some seconds.
+    In(u8),
+    /// At the instant that is so many seconds after the broker's first one, be it past or to come.
+    At(u8),
+}
+
 /// What is known of a sequence while it is made: enough to send before claiming and to claim before settling.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plan {
@@ -156,6 +167,7 @@ impl ReferenceStateMachine for Plan {
             (3, Just(Command::Recover).boxed()),
             (3, (0..IDS).prop_map(Command::Cancel).boxed()),
             (2, (0..IDS).prop_map(Command::Revive).boxed()),
+            (3, retiming().boxed()),
             (1, who().prop_map(Command::Retire).boxed()),
             (1, (0..SLOTS).prop_map(Command::Crash).boxed()),
             (1, bound().prop_map(Command::Bound).boxed()),
@@ -210,6 +222,14 @@ fn settling() -> impl Strategy<Value = Command> {
         Just(Verdicts::Bury),
     ];
     (who(), vec((pick, verdict), 1..5)).prop_map(|(who, picks)| Command::Settle { who, picks })
+}
+
+fn retiming() -> impl Strategy<Value = Command> {
+    let when = prop_oneof![
+        (0..8u8).prop_map(Retiming::In),
+        (0..60u8).prop_map(Retiming::At),
+    ];
+    (any::<u8>(), when).prop_map(|(n, when)| Command::Reschedule(n, when))
 }
 
 fn bound() -> impl Strategy<Value = Option<u64>> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lovage_core::{
-    Cancelled, Claim, Delivery, Enqueued, Envelope, Fence, Millis, Place, Settlement, TaskId,
-    Verdict, When, WorkerId,
+    Cancelled, Claim, Delivery, Enqueued, Envelope, Fence, Millis, Place, Rescheduled, Settlement,
+    TaskId, Verdict, When, WorkerId,
 };
 
 use super::command::Command;
@@ -17,6 +17,8 @@ pub struct Ledger {
     marked: BTreeSet<TaskId>,
     /// Attempts and losses at the last delivery.
     counted: BTreeMap<TaskId, (u16, u32)>,
+    /// Times that were given in the place of the one that a task was sent with.
+    retimed: BTreeMap<TaskId, Millis>,
     places: BTreeMap<TaskId, Place>,
     holdings: BTreeMap<TaskId, (WorkerId, Fence)>,
     last_fence: u64,
@@ -39,6 +41,17 @@ impl Ledger {
             (_, Answer::Revived(id, revived)) => {
                 assert_eq!(*revived, self.places.get(id) == Some(&Place::Dead), "{id}");
                 self.counted.remove(id);
+            }
+            (_, Answer::Rescheduled(id, rescheduled)) => {
+                let was_scheduled = self.places.get(id) == Some(&Place::Scheduled);
+                match rescheduled {
+                    Rescheduled::Moved(due) => {
+                        assert!(was_scheduled && now <= *due, "{id} is due at {due}");
+                        assert!(look.scheduled.contains(&(*id, *due)), "{id}: {look:?}");
+                        self.retimed.insert(*id, *due);
+                    }
+                    Rescheduled::NotScheduled => assert!(!was_scheduled, "{id}"),
+                }
             }
             (_, Answer::Claimed(Claim::Granted(batch))) => {
                 for delivery in &batch.deliveries {
@@ -93,9 +106,12 @@ impl Ledger {
             "{id} was delivered and is {place:?}"
         );
         let envelope = Envelope::decode(&delivery.bytes).expect("what was sent can be read");
-        if let Some(When::At(start)) = envelope.start {
-            assert!(start <= now, "{id} was delivered before its time");
-        }
+        let start = match (self.retimed.get(&id), envelope.start) {
+            (Some(due), _) => Some(*due),
+            (None, Some(When::At(start))) => Some(start),
+            (None, _) => None,
+        };
+        assert!(start <= Some(now), "{id} was delivered before its time");
         let fence = delivery.fence.number;
         assert!(self.last_fence < fence, "{id} has an old fence");
         let counts = (envelope.attempts, delivery.losses);
@@ -118,6 +134,7 @@ impl Ledger {
         self.live.remove(&id);
         self.marked.remove(&id);
         self.counted.remove(&id);
+        self.retimed.remove(&id);
     }
 
     fn check(&mut self, look: &Look) {
@@ -127,6 +144,12 @@ impl Ledger {
             assert_eq!(held, *place == Place::Active, "{id} is {place:?}");
             let is_dead = look.dead.iter().any(|letter| letter.0 == *id);
             assert_eq!(is_dead, *place == Place::Dead, "{id} is {place:?}");
+            let is_scheduled = look.scheduled.iter().any(|task| task.0 == *id);
+            assert_eq!(
+                is_scheduled,
+                *place == Place::Scheduled,
+                "{id} is {place:?}"
+            );
             match place {
                 Place::Ready => counts.ready += 1,
                 Place::Scheduled => counts.scheduled += 1,

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use lovage_core::{
     Ack, Awaited, Cancelled, Claim, Counts, DeadLetter, Delivery, EnqueueError, Enqueued, Envelope,
-    Failure, FailureKind, Fence, Millis, Outcome, Place, Priority, QueueName, Recovered, Renewal,
-    Settled, Settlement, TaskId, TaskName, Verdict, When, WorkerId, hours, secs,
+    Failure, FailureKind, Fence, ManualClock, Millis, Outcome, Place, Priority, QueueName,
+    Recovered, Renewal, Rescheduled, Settled, Settlement, TaskId, TaskName, Verdict, When,
+    WorkerId, hours, secs,
 };
 
-use super::command::{Command, IDS, Pick, SLOTS, Sent, Verdicts, Who};
+use super::command::{Command, IDS, Pick, Retiming, SLOTS, Sent, Verdicts, Who};
 use crate::harness::WholeBroker;
 use crate::world::{LEASE, PATIENCE, payload};
 
@@ -47,6 +48,8 @@ pub enum Answer {
     Cancelled(Cancelled),
     /// Which task was to be revived, and whether it was.
     Revived(TaskId, bool),
+    /// Which task was to be due at another time, and what came of it.
+    Rescheduled(TaskId, Rescheduled),
     /// Whether an identity was retired.
     Retired(bool),
     /// The outcome: the words of its failures depend on the broker, the kinds do not.
@@ -62,6 +65,8 @@ pub struct Look {
     pub places: BTreeMap<TaskId, Place>,
     /// What each identity of the sequence holds.
     pub holdings: BTreeMap<TaskId, (WorkerId, Fence)>,
+    /// The scheduled tasks in their order, with their times.
+    pub scheduled: Vec<(TaskId, Millis)>,
     /// The dead letters in their order, with the kinds of their failures.
     pub dead: Vec<(TaskId, Millis, FailureKind, bytes::Bytes)>,
     /// How many tasks are in each place.
@@ -121,6 +126,7 @@ impl<B: WholeBroker> Session<B> {
                 Answer::Cancelled(answer.expect("a cancellation is answered"))
             }
             Command::Revive(n) => self.revive(*n).await,
+            Command::Reschedule(n, retiming) => self.reschedule(*n, *retiming).await,
             Command::Retire(who) => {
                 let answer = self.broker.retire(self.worker(*who), &self.queue).await;
                 let retired = answer.expect("retiring is answered");
@@ -159,11 +165,17 @@ impl<B: WholeBroker> Session<B> {
                 assert_eq!(twice, None, "{id} is held twice");
             }
         }
+        let scheduled = self.broker.scheduled(&self.queue, 0, 100).await;
         let dead = self.broker.dead_letters(&self.queue, 0, 100).await;
         let counts = self.broker.counts(&self.queue).await;
         Look {
             places,
             holdings,
+            scheduled: scheduled
+                .expect("looking is answered")
+                .iter()
+                .map(|task| (task.id, task.due))
+                .collect(),
             dead: dead
                 .expect("looking is answered")
                 .into_iter()
@@ -271,6 +283,22 @@ impl<B: WholeBroker> Session<B> {
         };
         let answer = self.broker.revive(&self.queue, id).await;
         Answer::Revived(id, answer.expect("a revival is answered"))
+    }
+
+    /// One of the scheduled tasks if there is one.
+    async fn reschedule(&self, n: u8, retiming: Retiming) -> Answer {
+        let tasks = self.broker.scheduled(&self.queue, 0, 100).await;
+        let tasks = tasks.expect("looking is answered");
+        let id = match usize::from(n).checked_rem(tasks.len()) {
+            Some(index) => tasks[index].id,
+            None => task_id(n % IDS),
+        };
+        let when = match retiming {
+            Retiming::In(n) => When::In(secs(n.into())),
+            Retiming::At(n) => When::At(ManualClock::default().now().plus(secs(n.into()))),
+        };
+        let answer = self.broker.reschedule(&self.queue, id, when).await;
+        Answer::Rescheduled(id, answer.expect("a change of a time is answered"))
     }
 
     async fn outcome(&self, id: TaskId) -> Answer {
