@@ -15,7 +15,7 @@ pub enum ScheduleError {
     Crontab(#[from] CrontabError),
     /// There is no such time zone here.
     #[error("there is no time zone {name:?}{}",
-        near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+        near.as_ref().map_or_else(|| "; use a name of the IANA database, as Europe/Lisbon".to_owned(), |near| format!("; did you mean {near}?")))]
     Zone {
         /// The refused name.
         name: String,
