@@ -40,6 +40,8 @@ for i = 1, #their_names do current[their_names[i]] = found[i] or '' end
 local now = now_of(ARGV[1])
 local number, large = last_number(settings[1], now), settings[3]
 local stored, removed, fresh, outgoing, histories, answers = {}, {}, {}, {}, {}, {}
+-- The earliest wake of those that neither send nor remember anything.
+local unfired
 
 local function without_room(amendment)
   local added = {}
@@ -74,6 +76,9 @@ local function change(amendment)
   local history = histories[name] or {}
   for firing = amendment.firings_at, amendment.ends_at - 1 do history[#history + 1] = ARGV[firing] end
   histories[name] = history
+  if amendment.wake ~= '' and amendment.sends_at == amendment.ends_at then
+    unfired = math.min(unfired or MILLIS_MAX, tonumber(amendment.wake))
+  end
   return version
 end
 
@@ -131,6 +136,11 @@ for queue, entries in pairs(outgoing) do
   queues[#queues + 1] = queue
 end
 write('SADD', outboxes, queues)
--- A leader knows what it has changed itself.
-if epoch == '' then ring(bell) end
+-- A leader knows what it has fired itself. What it changes besides, beside its loop, may be earlier than all to come.
+if epoch == '' then
+  ring(bell)
+elseif unfired then
+  local to_come = redis.call('ZRANGEBYSCORE', wakes, '(' .. digits(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  if unfired <= now or unfired == tonumber(to_come) then ring(bell) end
+end
 return answers

@@ -29,9 +29,10 @@ pub const FIRINGS_MAX: usize = 100;
 /// A call has at most [`BATCH_MAX`](crate::BATCH_MAX) of anything.
 pub trait Schedules: Broker {
     /// Takes the lead where nobody holds it, or keeps it until `lease` from now; and reads what must be looked at, at
-    /// most `max` schedules, the earliest first.
+    /// most `max` schedules, the earliest first; fewer where they are large.
     ///
-    /// A beat whose lease has ended may keep the lead if nobody took it meanwhile, in the same epoch.
+    /// A beat whose lease has ended may keep the lead if nobody took it meanwhile, in the same epoch. One that has
+    /// resigned takes it in a new one.
     fn lead(
         &self,
         beat: BeatId,
@@ -43,14 +44,15 @@ pub trait Schedules: Broker {
     fn resign(&self, beat: BeatId) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// Changes schedules, each by itself and atomically, in their order. Wakes the leader where there is something
-    /// earlier to look at, or something to forward.
+    /// earlier to look at, or something to forward; for what a leader fires itself it need not be woken.
     ///
     /// `epoch` is named by a leader: where another has begun since, nothing is changed and all answers are
     /// [`Amended::Deposed`]. A person's change names none.
     ///
     /// # Errors
     /// [`BrokerError::Unknown`] if no answer came: any part may have been changed. Made again, a change that was made
-    /// answers [`Amended::Conflict`].
+    /// answers [`Amended::Conflict`]. [`BrokerError::Refused`] also for more than [`BATCH_MAX`](crate::BATCH_MAX)
+    /// amendments, or tasks in all of them together.
     fn amend(
         &self,
         epoch: Option<u64>,
@@ -63,7 +65,8 @@ pub trait Schedules: Broker {
         name: &ScheduleName,
     ) -> impl Future<Output = Result<Looked<Option<StoredSchedule>>, BrokerError>> + Send;
 
-    /// The schedules in the order of their names, from the first behind `after` on, at most `limit`.
+    /// The schedules in the order of their names, from the first behind `after` on, at most `limit`; fewer where they
+    /// are large. None where there are no more.
     fn schedules(
         &self,
         after: Option<&ScheduleName>,

@@ -1,7 +1,5 @@
-//! What the scripts of schedules do to keys that are not as they should be, where Redis refuses, and where many beats
-//! ask at once.
+//! What the scripts of schedules do to keys that are not as they should be, and where Redis refuses.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +21,7 @@ fn report() -> ScheduleName {
 }
 
 /// Stores a schedule that is due, and sends `count` tasks.
-fn storing(expected: Option<u64>, count: usize) -> Amendment {
+pub(crate) fn storing(expected: Option<u64>, count: usize) -> Amendment {
     let sends = (0..count).map(|_| (mail(), envelope().encode().unwrap()));
     Amendment {
         name: report(),
@@ -37,11 +35,11 @@ fn storing(expected: Option<u64>, count: usize) -> Amendment {
     }
 }
 
-async fn amend(broker: &RedisBroker, amendment: Amendment) -> Amended {
+pub(crate) async fn amend(broker: &RedisBroker, amendment: Amendment) -> Amended {
     broker.amend(None, vec![amendment]).await.unwrap().remove(0)
 }
 
-async fn stored(broker: &RedisBroker, expected: Option<u64>, count: usize) -> u64 {
+pub(crate) async fn stored(broker: &RedisBroker, expected: Option<u64>, count: usize) -> u64 {
     match amend(broker, storing(expected, count)).await {
         Amended::Done(version) => version,
         refused => panic!("{refused:?}"),
@@ -55,7 +53,7 @@ async fn hold(broker: &RedisBroker, beat: BeatId) -> Tick {
     }
 }
 
-async fn outbox(broker: &RedisBroker) -> Vec<Outgoing> {
+pub(crate) async fn outbox(broker: &RedisBroker) -> Vec<Outgoing> {
     broker.outbox(&mail(), at_most(1000)).await.unwrap()
 }
 
@@ -370,108 +368,41 @@ async fn a_lost_reply_to_a_change_or_a_forwarding_may_be_asked_for_again() {
     assert_eq!(place, Place::Gone);
 }
 
-/// One look of a beat that led: who, when, and whether it gave up the lead right after.
-struct Look {
-    beat: BeatId,
-    now: Millis,
-    resigned: bool,
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_many_beats_leads_at_a_time_and_epochs_grow() {
-    const SHORT: Duration = ms(3);
+#[tokio::test]
+async fn a_leader_is_woken_for_what_it_changes_beside_its_loop_and_not_for_what_it_fires() {
+    const BELL: &str = "{lovage}:bell";
     let server = RedisServer::start().await;
-    let brokers = [connect(&server).await, connect(&server).await];
-    let racers: Vec<_> = (0..20)
-        .map(|number| {
-            let broker = brokers[number % 2].clone();
-            tokio::spawn(async move {
-                let beat = BeatId::random();
-                let mut looks = Vec::new();
-                while looks.len() < 5 {
-                    let lead = broker.lead(beat, SHORT, at_most(1)).await.unwrap();
-                    if let Lead::Held(Tick { epoch, now, .. }) = lead {
-                        // After some of them: other leases must run out.
-                        let resigned = (looks.len() + number) % 3 == 0;
-                        if resigned {
-                            broker.resign(beat).await.unwrap();
-                        }
-                        let look = Look {
-                            beat,
-                            now,
-                            resigned,
-                        };
-                        looks.push((epoch, look));
-                    }
-                }
-                looks
-            })
-        })
-        .collect();
-    let mut epochs: BTreeMap<u64, Vec<Look>> = BTreeMap::new();
-    for racer in racers {
-        for (epoch, look) in soon("turn to lead", racer).await.unwrap() {
-            epochs.entry(epoch).or_default().push(look);
+    let broker = connect(&server).await;
+    let tick = hold(&broker, BeatId::random()).await;
+    let rung = async || server.cli::<u64>(&["DEL", BELL]).await.unwrap() == 1;
+    let at = |span| Some(tick.now.plus(span));
+    let mut version = None;
+    for (wake, fires, rings) in [
+        (at(secs(600)), false, true),
+        (at(secs(300)), true, false),
+        (at(secs(200)), false, true),
+        (None, false, false),
+        (PAST, true, false),
+        (PAST, false, true),
+    ] {
+        let record = Bytes::from_static(b"record");
+        let mut amendment = storing(version, 1);
+        amendment.change = Change::Store { record, wake };
+        if !fires {
+            amendment.sends.clear();
+            amendment.firings.clear();
         }
-    }
-    // Each has led.
-    assert!(20 <= epochs.len(), "{} epochs", epochs.len());
-    let mut free_from = Millis::default();
-    for (epoch, mut looks) in epochs {
-        looks.sort_by_key(|look| look.now);
-        let first = &looks[0];
-        assert!(free_from <= first.now, "epoch {epoch} began too early");
-        assert!(
-            looks.iter().all(|look| look.beat == first.beat),
-            "two beats in epoch {epoch}"
-        );
-        let last = &looks[looks.len() - 1];
-        // Within one millisecond the order is not seen.
-        let resigned = looks.iter().any(|look| look.resigned);
-        free_from = if resigned {
-            last.now
-        } else {
-            last.now.plus(SHORT)
+        let answers = broker.amend(Some(tick.epoch), vec![amendment]).await;
+        let Amended::Done(made) = answers.unwrap()[0] else {
+            panic!("it is the leader's own");
         };
+        version = Some(made);
+        assert_eq!(rung().await, rings, "{wake:?}, fired: {fires}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_who_change_one_version_fire_it_once_and_forward_it_once() {
-    let server = RedisServer::start().await;
-    let brokers = [connect(&server).await, connect(&server).await];
-    let worker = worker(&brokers[0]).await;
-    let mut version = stored(&brokers[0], None, 0).await;
-    for round in 0..10 {
-        let racers: Vec<_> = (0..20)
-            .map(|number| {
-                let broker = brokers[number % 2].clone();
-                tokio::spawn(async move {
-                    let answer = amend(&broker, storing(Some(version), 1)).await;
-                    let waiting = outbox(&broker).await;
-                    let forwarded = broker.forward(&mail(), waiting.clone()).await.unwrap();
-                    if let Some(last) = waiting.last() {
-                        broker.forwarded(&mail(), last.number).await.unwrap();
-                    }
-                    (answer, forwarded.stored)
-                })
-            })
-            .collect();
-        let (mut made, mut stored) = (Vec::new(), 0);
-        for racer in racers {
-            let (answer, forwarded) = racer.await.unwrap();
-            if let Amended::Done(version) = answer {
-                made.push(version);
-            }
-            stored += forwarded;
-        }
-        assert_eq!((made.len(), stored), (1, 1), "round {round}");
-        assert!(version < made[0]);
-        version = made[0];
-        let held = claim(&brokers[0], worker, 10).await;
-        assert_eq!(held.len(), 1);
-        let verdicts = vec![done(&held[0])];
-        brokers[1].settle(worker, &mail(), verdicts).await.unwrap();
-    }
-    assert_eq!(outbox(&brokers[0]).await, []);
+    let later = Amendment {
+        name: ScheduleName::parse("later").unwrap(),
+        ..storing(None, 1)
+    };
+    broker.amend(None, vec![later]).await.unwrap();
+    assert!(rung().await, "a person's change");
 }

@@ -10,5 +10,6 @@ mod common;
 mod connections;
 mod outboxes;
 mod permissions;
+mod races;
 mod scripts;
 mod sizes;
