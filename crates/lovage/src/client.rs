@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lovage_core::{
-    Broker, BrokerError, Clock, Control, Counts, DeadLetter, Encoded, Enqueued, Inspect, Millis,
-    NameError, QueueName, Task, TaskId, secs,
+    Broker, BrokerError, Cancelled, Clock, Control, Counts, DeadLetter, Encoded, Enqueued, Inspect,
+    Millis, NameError, QueueName, Rescheduled, Scheduled, Task, TaskId, When, secs,
 };
 use tokio::time::timeout_at;
 
@@ -138,6 +138,41 @@ impl Client {
     /// The handle of a task that was sent elsewhere or earlier.
     pub fn handle<T: Task>(&self, queue: &str, id: TaskId) -> Result<Handle<T>, NameError> {
         Ok(Handle::rebuilt(self.clone(), QueueName::parse(queue)?, id))
+    }
+
+    /// Cancels a task by its id, whatever task it is: gone if it is ready, scheduled or dead; asked to stop if it runs,
+    /// and then not run again.
+    pub async fn cancel(&self, queue: &str, id: TaskId) -> Result<Cancelled, ControlError> {
+        let queue = QueueName::parse(queue)?;
+        Ok(self.within(|| self.broker().cancel(&queue, id)).await?)
+    }
+
+    /// Lets a task that waits for its time be due at another one, by its id; as [`Handle::reschedule`] does.
+    pub async fn reschedule(
+        &self,
+        queue: &str,
+        id: TaskId,
+        when: When,
+    ) -> Result<Rescheduled, ControlError> {
+        let queue = QueueName::parse(queue)?;
+        Ok(self
+            .within(|| self.broker().reschedule(&queue, id, when))
+            .await?)
+    }
+
+    /// The tasks of `queue` that wait for their time, those that wait for their next attempt included: earliest first,
+    /// from number `offset` on, at most `limit`; fewer where they are large. None where there are no more.
+    ///
+    /// Tasks move while pages are read: one that becomes ready in between shifts the numbers of those behind it.
+    pub async fn scheduled(
+        &self,
+        queue: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<Scheduled>, ControlError> {
+        let queue = QueueName::parse(queue)?;
+        let tasks = || self.broker().scheduled(&queue, offset, limit);
+        Ok(self.within(tasks).await?)
     }
 
     /// Makes a dead task ready again, with no attempts and no losses; `false` if it is not dead.

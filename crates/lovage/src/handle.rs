@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage_core::{
     Awaited, Backoff, BrokerError, Cancelled, Control, Envelope, Inspect, Outcome, Place,
-    QueueName, Results, Task, TaskId, ms,
+    QueueName, Rescheduled, Results, Task, TaskId, When, ms,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
@@ -23,7 +23,7 @@ const NIL: &[u8] = b"\xc0";
 /// A broker that is away is asked again after this.
 const BACKOFF: Backoff = Backoff::exponential(ms(20)).cap(ms(500));
 
-/// A task that was sent: wait for its result, look where it is, cancel it. Cheap to clone; holds nothing in the
+/// A task that was sent: wait for its result, look where it is, cancel it, give it another time. Cheap to clone; holds nothing in the
 /// broker, and dropping it changes nothing.
 pub struct Handle<T> {
     client: Client,
@@ -75,6 +75,36 @@ impl<T> Handle<T> {
         let broker = self.client.broker();
         self.client
             .within(|| broker.cancel(&self.queue, self.id))
+            .await
+    }
+
+    /// Lets the task be due at another time, earlier or later, if it waits for one: after a countdown, for an ETA, or
+    /// for its next attempt.
+    ///
+    /// `When::In(span)` counts from when the broker accepts the change, `When::At(instant)` is by the broker's clock;
+    /// both to the millisecond, parts of one rounded up. An instant that has passed is at once, one beyond
+    /// [`Millis::MAX`](lovage_core::Millis::MAX) is that. An expiry stays as it was sent. While workers are busy a due
+    /// task may still be moved; one that is ready, runs or has ended is left as it is.
+    ///
+    /// ```
+    /// # use lovage::prelude::*;
+    /// # use lovage::{Rescheduled, When};
+    /// # #[task] async fn greet(name: String) {}
+    /// # async fn f(client: Client) -> anyhow::Result<()> {
+    /// let greeting = client.send(greet("Ada")).countdown(mins(5)).await?;
+    /// match greeting.reschedule(When::In(hours(2))).await? {
+    ///     Rescheduled::Moved(due) => println!("it is due at {due}"),
+    ///     Rescheduled::NotScheduled => println!("it does not wait for its time any more"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BrokerError::Unknown`] if no answer came: it may be due then. Asking again is safe, and a span counts anew.
+    pub async fn reschedule(&self, when: When) -> Result<Rescheduled, BrokerError> {
+        let broker = self.client.broker();
+        self.client
+            .within(|| broker.reschedule(&self.queue, self.id, when))
             .await
     }
 }

@@ -52,9 +52,9 @@ pub use handle::Handle;
 pub use lovage_core::{
     Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Counts, DeadLetter,
     EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis, NameError, Place, Priority,
-    QueueName, Registry, RegistryBuilder, RegistryError, ResultPolicy, State, States, Task,
-    TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TraceContext, TransportError, When,
-    hours, mins, ms, secs,
+    QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled, ResultPolicy, Scheduled,
+    State, States, Task, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TraceContext,
+    TransportError, When, hours, mins, ms, secs,
 };
 #[cfg(feature = "macros")]
 pub use lovage_macros::task;

@@ -43,13 +43,15 @@ impl<T: Task> Sending<T> {
         self.option(|options| options.queue(queue.into()))
     }
 
-    /// Starts it no earlier than `span` after the broker has accepted it.
+    /// Starts it no earlier than `span` after the broker has accepted it, to the millisecond; parts of one count as a
+    /// whole. A span that leads beyond [`Millis::MAX`] ends there.
     pub fn countdown(mut self, span: Duration) -> Self {
         self.draft.start = Some(When::In(span));
         self
     }
 
-    /// Starts it no earlier than `instant`, by the broker's clock.
+    /// Starts it no earlier than `instant`, by the broker's clock, to the millisecond. One that has passed is at once;
+    /// one in a far year waits in the broker, at most until [`Millis::MAX`], and costs nothing meanwhile.
     pub fn eta(mut self, instant: impl Into<Millis>) -> Self {
         self.draft.start = Some(When::At(instant.into()));
         self
