@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage_broker_memory::MemoryBroker;
 use lovage_core::{
-    Broker, Claim, Clock, Envelope, ManualClock, Membership, QueueName, TaskId, TaskName, When,
-    WorkerId, hours, secs,
+    BeatRole, Broker, Claim, Clock, Envelope, ManualClock, Membership, QueueName, Schedules,
+    TaskId, TaskName, When, WorkerId, hours, secs,
 };
 use tokio::time::timeout;
 
@@ -54,4 +54,14 @@ async fn advancing_the_clock_wakes_idle_workers_for_what_is_due() {
     broker.advance(hours(1));
     let claimed = timeout(LIMIT, workers.join_all()).await.unwrap();
     assert_eq!(claimed, [1, 1]);
+}
+
+#[tokio::test]
+async fn advancing_the_clock_wakes_beats_of_each_role() {
+    let broker = MemoryBroker::with_clock(Clock::Manual(ManualClock::default()));
+    for role in [BeatRole::Leader, BeatRole::Standby] {
+        broker.advance(hours(1));
+        let turn = broker.await_turn(role, hours(9));
+        timeout(LIMIT, turn).await.unwrap().unwrap();
+    }
 }
