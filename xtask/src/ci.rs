@@ -64,7 +64,7 @@ pub(crate) fn check(names: &[&str]) -> Result<()> {
         let steps: Vec<&str> = STEPS.iter().map(|(step, _)| *step).collect();
         bail!("no step {unknown:?}; the steps are {}", steps.join(" "));
     }
-    install::redis_server()?;
+    install::what_tests_need()?;
     install::cargo_tools()?;
     let mut summary = String::new();
     for (name, step) in STEPS

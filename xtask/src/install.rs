@@ -24,46 +24,93 @@ if [ ! -e $policy ]; then
   chmod 755 $policy
 fi
 apt-get update
-apt-get install --yes --no-install-recommends redis-server";
+apt-get install --yes --no-install-recommends \"$1\"";
 
-/// The package managers, each with the command that installs a server.
+/// The package managers, each with the command that installs a package.
 const MANAGERS: [(&str, &[&str]); 4] = [
-    ("apt-get", &["sh", "-c", APT]),
-    ("dnf", &["dnf", "install", "--assumeyes", "valkey"]),
-    ("apk", &["apk", "add", "redis"]),
-    ("brew", &["brew", "install", "redis"]),
+    ("apt-get", &["sh", "-c", APT, "install"]),
+    ("dnf", &["dnf", "install", "--assumeyes"]),
+    ("apk", &["apk", "add"]),
+    ("brew", &["brew", "install"]),
 ];
 
-/// Sees to it that a redis-server is on `PATH`; installs one where this user may.
+/// A package that the tests need, by its names in the order of [`MANAGERS`].
+struct Package {
+    what: &'static str,
+    names: [&'static str; 4],
+    by_hand: &'static str,
+    is_there: fn() -> bool,
+}
+
+const SERVER: Package = Package {
+    what: "redis-server",
+    names: ["redis-server", "valkey", "redis", "redis"],
+    by_hand: "install redis-server (6.2 or newer) or valkey-server by hand and put it on PATH",
+    is_there: || SERVERS.iter().any(|name| on_path(name)),
+};
+
+/// By which tests give a process a wrong clock.
+const FAKETIME: Package = Package {
+    what: "libfaketime",
+    names: ["libfaketime", "libfaketime", "libfaketime", "libfaketime"],
+    by_hand: "install libfaketime by hand",
+    is_there: || {
+        ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
+            .into_iter()
+            .flat_map(|root| {
+                let inner = std::fs::read_dir(root).into_iter().flatten().flatten();
+                inner.map(|entry| entry.path()).chain([root.into()])
+            })
+            .flat_map(|folder| [folder.join("faketime"), folder])
+            .any(|folder| folder.join("libfaketimeMT.so.1").is_file())
+    },
+};
+
+/// Sees to it that what the tests need beside Rust is there: a redis-server on `PATH` and, on Linux, libfaketime.
+/// Installs it where this user may.
 ///
 /// No service is started: each test starts a server of its own.
 ///
 /// # Errors
-/// Where none is there and none can be installed; the message says what to do.
-pub(crate) fn redis_server() -> Result<()> {
-    if SERVERS.iter().any(|name| on_path(name)) {
-        return Ok(());
-    }
-    let by_hand = "install redis-server (6.2 or newer) or valkey-server by hand and put it on PATH";
-    let Some((manager, install)) = MANAGERS.iter().find(|(manager, _)| on_path(manager)) else {
-        bail!("no redis-server on PATH, and no package manager that this program knows: {by_hand}");
-    };
-    // Homebrew refuses to run as root; the others need it.
-    let prefix: &[&str] = if *manager == "brew" || is_root() {
-        &[]
-    } else if succeeds(program("sudo", ["-n", "true"])) {
-        &["sudo", "-n"]
-    } else {
-        bail!("no redis-server on PATH, and this user may not run {manager}: {by_hand}");
-    };
-    println!("no redis-server on PATH: installing one with {manager}");
-    let mut words = prefix.iter().chain(*install);
-    let name = words.next().context("a command has a name")?;
-    run(program(name, words))?;
-    if !SERVERS.iter().any(|name| on_path(name)) {
-        bail!("{manager} has installed no redis-server on PATH: {by_hand}");
+/// Where something is absent and cannot be installed; the message says what to do.
+pub(crate) fn what_tests_need() -> Result<()> {
+    SERVER.ensure()?;
+    if cfg!(target_os = "linux") {
+        FAKETIME.ensure()?;
     }
     Ok(())
+}
+
+impl Package {
+    fn ensure(&self) -> Result<()> {
+        if (self.is_there)() {
+            return Ok(());
+        }
+        let Self { what, by_hand, .. } = self;
+        let managers = MANAGERS.iter().zip(self.names);
+        let Some(((manager, install), package)) = managers
+            .into_iter()
+            .find(|((manager, _), _)| on_path(manager))
+        else {
+            bail!("there is no {what}, and no package manager that this program knows: {by_hand}");
+        };
+        // Homebrew refuses to run as root; the others need it.
+        let prefix: &[&str] = if *manager == "brew" || is_root() {
+            &[]
+        } else if succeeds(program("sudo", ["-n", "true"])) {
+            &["sudo", "-n"]
+        } else {
+            bail!("there is no {what}, and this user may not run {manager}: {by_hand}");
+        };
+        println!("there is no {what}: installing it with {manager}");
+        let mut words = prefix.iter().chain(*install).chain([&package]);
+        let name = words.next().context("a command has a name")?;
+        run(program(name, words))?;
+        if !(self.is_there)() {
+            bail!("{manager} has installed no {what} where it is looked for: {by_hand}");
+        }
+        Ok(())
+    }
 }
 
 /// Installs the cargo subcommands of the checks that are not there yet.

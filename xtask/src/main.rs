@@ -39,12 +39,12 @@ fn command() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test", rest @ ..] => {
-            install::redis_server()?;
+            install::what_tests_need()?;
             ci::test(rest)
         }
         ["ci", steps @ ..] => ci::check(steps),
         ["setup"] => {
-            install::redis_server()?;
+            install::what_tests_need()?;
             install::cargo_tools()
         }
         [] | ["help" | "--help" | "-h"] => {
