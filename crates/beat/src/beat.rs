@@ -1,0 +1,241 @@
+//! A beat: its parts, and the handle on it while it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lovage_core::{Inspect, Schedules, hours, ms, secs};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use crate::sources::{self, Applied, Source, SourceError};
+use crate::stats::{Shared, Stats};
+use crate::ticker::Ticker;
+
+/// The lease unless one is set: how long it takes at most until another beat fires in place of one that was killed.
+pub const LEASE_DEFAULT: Duration = secs(5);
+/// The shortest lease: a third of it has to be enough for the broker to answer.
+pub const LEASE_MIN: Duration = ms(300);
+/// The longest lease.
+pub const LEASE_MAX: Duration = hours(1);
+/// Sources that wait to be applied.
+const RELOADS_MAX: usize = 16;
+/// The span between two attempts to apply a source.
+const RETRY_MIN: Duration = ms(200);
+const RETRY_MAX: Duration = secs(10);
+
+/// A beat, before it is started.
+#[derive(Debug)]
+pub struct Beat;
+
+impl Beat {
+    /// Starts to set up a beat for `broker`.
+    pub fn builder<B: Schedules + Inspect>(broker: B) -> BeatBuilder<B> {
+        BeatBuilder {
+            broker,
+            sources: Vec::new(),
+            lease: LEASE_DEFAULT,
+        }
+    }
+}
+
+/// What a beat is set up with.
+#[derive(Debug)]
+pub struct BeatBuilder<B> {
+    broker: B,
+    sources: Vec<Source>,
+    lease: Duration,
+}
+
+/// Why a beat did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BeatError {
+    /// The lease is too short or too long.
+    #[error("a lease of {lease:?} is not between {LEASE_MIN:?} and {LEASE_MAX:?}")]
+    Lease {
+        /// The refused span.
+        lease: Duration,
+    },
+}
+
+impl<B: Schedules + Inspect> BeatBuilder<B> {
+    /// Has the schedules of an origin be what `source` says, and nothing beside.
+    pub fn source(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// The same for several origins.
+    pub fn sources(mut self, sources: impl IntoIterator<Item = Source>) -> Self {
+        self.sources.extend(sources);
+        self
+    }
+
+    /// Lets another beat lead when this one has been silent for `lease`; 5 s unless set.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Starts the beat on this runtime. It does not wait for the broker: sources are applied when it is there, and
+    /// [`Stats::source_error`] says what is wrong with one that cannot be.
+    #[expect(
+        clippy::unused_async,
+        reason = "starting may come to wait; callers already do"
+    )]
+    pub async fn start(self) -> Result<RunningBeat, BeatError> {
+        let Self {
+            broker,
+            sources,
+            lease,
+        } = self;
+        if lease < LEASE_MIN || LEASE_MAX < lease {
+            return Err(BeatError::Lease { lease });
+        }
+        let shared = Arc::new(Shared::default());
+        let (reload, reloads) = mpsc::channel(RELOADS_MAX);
+        let loader = Loader {
+            broker: broker.clone(),
+            shared: Arc::clone(&shared),
+        };
+        let ticker = Ticker::new(broker, lease, Arc::clone(&shared));
+        let gone = shared.gone.clone().drop_guard();
+        let stop = shared.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = loader.run(sources, reloads) => {}
+            }
+        });
+        tokio::spawn(async move {
+            let _gone = gone;
+            ticker.run().await;
+        });
+        Ok(RunningBeat { shared, reload })
+    }
+}
+
+/// A beat at work. Dropping it stops it in the background.
+#[derive(Debug)]
+pub struct RunningBeat {
+    shared: Arc<Shared>,
+    reload: mpsc::Sender<Reload>,
+}
+
+type Reload = (Source, oneshot::Sender<Result<Applied, SourceError>>);
+
+impl RunningBeat {
+    /// What it has done so far, and how it stands.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats().clone()
+    }
+
+    /// Has the schedules of an origin be what `source` says. If that cannot be, nothing is changed and the old ones go on.
+    ///
+    /// Waits for the broker where it does not answer.
+    ///
+    /// # Errors
+    /// Those of the source; where the broker fails, it is tried again instead.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the source is applied all the same.
+    pub async fn reload(&self, source: Source) -> Result<Applied, SourceError> {
+        let origin = source.origin.clone();
+        let (answer, answered) = oneshot::channel();
+        if self.reload.send((source, answer)).await.is_err() {
+            return Err(SourceError::Stopped { origin });
+        }
+        answered
+            .await
+            .unwrap_or(Err(SourceError::Stopped { origin }))
+    }
+
+    /// Stops the beat and gives up the lead, so that another one fires on at once. Takes at most half a second, whether
+    /// the broker answers or not.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it stops all the same.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.ended().await;
+    }
+
+    /// Waits until the beat has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ended(&self) {
+        self.shared.gone.cancelled().await;
+    }
+
+    /// Whether it runs: `false` once it has ended, be it by a panic of its own.
+    pub fn live(&self) -> bool {
+        !self.shared.gone.is_cancelled()
+    }
+}
+
+impl Drop for RunningBeat {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+/// Applies sources, one after the other.
+struct Loader<B> {
+    broker: B,
+    shared: Arc<Shared>,
+}
+
+impl<B: Schedules> Loader<B> {
+    async fn run(self, sources: Vec<Source>, mut reloads: mpsc::Receiver<Reload>) {
+        for source in sources {
+            let origin = source.origin.clone();
+            if let Err(error) = self.apply(&source).await {
+                tracing::error!(%origin, %error, "schedules do not apply; what was stored before goes on");
+            }
+        }
+        while let Some((source, answer)) = reloads.recv().await {
+            // Whoever asked may have gone.
+            let _ = answer.send(self.apply(&source).await);
+        }
+    }
+
+    async fn apply(&self, source: &Source) -> Result<Applied, SourceError> {
+        let applied = self.apply_when_there(source).await;
+        let origin = &source.origin;
+        let mut stats = self.shared.stats();
+        match &applied {
+            Ok(Applied {
+                added,
+                changed,
+                removed,
+                unchanged,
+            }) => {
+                stats.source_error = None;
+                tracing::info!(%origin, added, changed, removed, unchanged, "schedules apply");
+            }
+            Err(error) => stats.source_error = Some(error.to_string()),
+        }
+        applied
+    }
+
+    async fn apply_when_there(&self, source: &Source) -> Result<Applied, SourceError> {
+        let (mut failures, begun) = (0, Instant::now());
+        loop {
+            match sources::apply(&self.broker, source).await {
+                Err(error @ (SourceError::Broker(_) | SourceError::Contended { .. })) => {
+                    self.shared.error();
+                    if failures == 0 {
+                        tracing::warn!(origin = %source.origin, %error, "schedules do not apply yet; trying again");
+                    }
+                    sleep(crate::trouble::backoff(failures, RETRY_MIN, RETRY_MAX)).await;
+                    failures = failures.saturating_add(1);
+                }
+                done => {
+                    tracing::debug!(failures, took = ?begun.elapsed(), "tried a source");
+                    return done;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Finds out which last runs live, for the schedules that ask.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lovage_core::{
+    BATCH_MAX, BrokerError, Inspect, Place, QueueName, ScheduleName, Schedules, TaskId,
+    TransportError, secs,
+};
+use tokio::task::JoinSet;
+
+use crate::plan::Previous;
+use crate::policies::Overlap;
+use crate::state::Record;
+use crate::trouble::bounded;
+
+const OUTBOX_PAGE: NonZeroU16 = NonZeroU16::new(1000).expect("it is not zero");
+const _: () = assert!(OUTBOX_PAGE.get() as usize <= BATCH_MAX);
+/// An outbox whose page is smaller than this was read whole.
+const PAGE_BYTES_WHOLE: usize = 1024 * 1024;
+/// The runs that are looked for at once.
+const LOOKS_AT_ONCE: usize = 32;
+const CALL_MAX: Duration = secs(2);
+
+/// Which last runs live, by the names of their schedules; those that do not ask, and those whose run could not be
+/// looked for, are not there.
+pub(crate) type Lives = HashMap<ScheduleName, Result<Previous, BrokerError>>;
+
+/// Whether a plan for it needs to know about the last run.
+pub(crate) fn asks(record: &Record) -> Option<(QueueName, TaskId)> {
+    if record.entry.schedule.overlap_policy() == Overlap::Allow || record.state.paused.is_some() {
+        return None;
+    }
+    let last = record.state.last.as_ref()?;
+    Some((last.queue.clone(), last.id))
+}
+
+/// Looks for the last runs of `records`, where `outboxes` are the queues for which something waited.
+pub(crate) async fn look<'a, B: Schedules + Inspect>(
+    broker: &B,
+    records: impl Iterator<Item = &'a Record>,
+    outboxes: &[QueueName],
+) -> Lives {
+    let wanted: Vec<(ScheduleName, QueueName, TaskId)> = records
+        .filter_map(|record| {
+            let (queue, id) = asks(record)?;
+            Some((record.entry.name.clone(), queue, id))
+        })
+        .collect();
+    let mut heads = HashMap::new();
+    for (_, queue, _) in &wanted {
+        if outboxes.contains(queue) && !heads.contains_key(queue) {
+            // The outbox first: what is not in it any more has reached its queue, where the second look finds it.
+            heads.insert(queue.clone(), Arc::new(head(broker, queue).await));
+        }
+    }
+    let mut lives = Lives::new();
+    for part in wanted.chunks(LOOKS_AT_ONCE) {
+        let mut looks = JoinSet::new();
+        for (name, queue, id) in part.iter().cloned() {
+            let (broker, head) = (broker.clone(), heads.get(&queue).cloned());
+            looks.spawn(async move {
+                let seen = run(&broker, &queue, id, head.as_deref()).await;
+                (name, seen)
+            });
+        }
+        while let Some(look) = looks.join_next().await {
+            // A look that panicked is missing, like one that failed.
+            lives.extend(look.ok());
+        }
+    }
+    lives
+}
+
+/// What is known of the head of an outbox.
+struct Head {
+    ids: HashSet<TaskId>,
+    is_all: bool,
+}
+
+async fn head<B: Schedules>(broker: &B, queue: &QueueName) -> Result<Head, BrokerError> {
+    let page = bounded(CALL_MAX, broker.outbox(queue, OUTBOX_PAGE)).await?;
+    let bytes: usize = page.iter().map(|outgoing| outgoing.bytes.len()).sum();
+    Ok(Head {
+        is_all: page.len() < usize::from(OUTBOX_PAGE.get()) && bytes < PAGE_BYTES_WHOLE,
+        ids: page.iter().map(|outgoing| outgoing.id).collect(),
+    })
+}
+
+async fn run<B: Inspect>(
+    broker: &B,
+    queue: &QueueName,
+    id: TaskId,
+    head: Option<&Result<Head, BrokerError>>,
+) -> Result<Previous, BrokerError> {
+    let (in_head, is_all) = match head {
+        None => (false, true),
+        Some(Ok(head)) => (head.ids.contains(&id), head.is_all),
+        Some(Err(error)) => {
+            let error = TransportError::new(format!("the outbox of {queue}: {error}"));
+            return Err(BrokerError::Unknown(error));
+        }
+    };
+    if in_head {
+        return Ok(Previous::Live(id));
+    }
+    Ok(match bounded(CALL_MAX, broker.state(queue, id)).await? {
+        Place::Scheduled | Place::Ready | Place::Active => Previous::Live(id),
+        // Further behind in a long outbox, perhaps. It is looked for again soon.
+        Place::Dead | Place::Gone if !is_all => Previous::Live(id),
+        Place::Dead | Place::Gone => Previous::Ended,
+    })
+}

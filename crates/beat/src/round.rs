@@ -1,0 +1,226 @@
+//! One round of a leader: what it has read is planned, and the broker changed accordingly, in batches.
+
+use std::time::Duration;
+
+use lovage_core::{Amended, Inspect, Millis, QueueName, Schedules, StoredSchedule, Tick};
+use tokio::time::Instant;
+
+use crate::draft::{Draft, batches};
+use crate::forwarder::Forwarder;
+use crate::liveness::{self, Lives};
+use crate::plan::Previous;
+use crate::putoff::{Cause, PutOff};
+use crate::state::{Record, RecordError};
+use crate::stats::Shared;
+use crate::ticker::RENEWALS;
+use crate::trouble::{Trouble, bounded};
+
+/// The lead as it was at a look.
+pub(crate) struct Held {
+    /// The instant of the look, by the broker's clock.
+    pub(crate) now: Millis,
+    pub(crate) epoch: u64,
+    /// The same instant by this host's monotonic clock, as nearly as can be told.
+    pub(crate) made: Instant,
+    /// From then on another beat may lead.
+    good_until: Instant,
+    /// What the broker may take for a change.
+    call_max: Duration,
+}
+
+impl Held {
+    /// The lead by an answer that has just come.
+    pub(crate) fn since(asked: Instant, lease: Duration, tick: &Tick) -> Self {
+        // Less a tenth: the broker's clock and ours may drift apart a little.
+        let margin = (lease / 10).min(Duration::from_secs(1));
+        Self {
+            now: tick.now,
+            epoch: tick.epoch,
+            made: asked + asked.elapsed() / 2,
+            good_until: asked + lease.saturating_sub(margin),
+            call_max: lease / RENEWALS,
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        Instant::now() < self.good_until
+    }
+}
+
+/// What came of a round.
+#[derive(Default)]
+pub(crate) struct Tried {
+    pub(crate) fired: u64,
+    pub(crate) skipped: u64,
+    /// The earliest instant at which a schedule of this round must be looked at again.
+    pub(crate) soonest: Option<Millis>,
+    /// Whether to look again at once.
+    pub(crate) again: bool,
+    /// Whether another leads.
+    pub(crate) deposed: bool,
+    /// The broker did not work: how long to leave it alone.
+    pub(crate) trouble: Option<Duration>,
+}
+
+/// One round.
+pub(crate) struct Round<'a, B> {
+    pub(crate) broker: &'a B,
+    pub(crate) held: &'a Held,
+    pub(crate) shared: &'a Shared,
+    pub(crate) forwarder: Forwarder<B>,
+    pub(crate) put_off: &'a mut PutOff,
+    pub(crate) trouble: &'a mut Trouble,
+}
+
+impl<B: Schedules + Inspect> Round<'_, B> {
+    pub(crate) async fn run(mut self, tick: Tick) -> Tried {
+        let mut tried = Tried::default();
+        if tick.due.is_empty() {
+            return tried;
+        }
+        let read: Vec<(StoredSchedule, Result<Record, RecordError>)> = tick
+            .due
+            .into_iter()
+            .map(|stored| {
+                let record = Record::decode(&stored.name, &stored.record);
+                (stored, record)
+            })
+            .collect();
+        let records = read.iter().filter_map(|(_, record)| record.as_ref().ok());
+        let mut lives = liveness::look(self.broker, records, &tick.outboxes).await;
+        let drafts = read
+            .into_iter()
+            .map(|(stored, record)| self.draft(stored, record, &mut lives))
+            .collect();
+        let refused = self.amend_all(drafts, &mut tried).await;
+        // What the outboxes do not take is looked at later, with what has become of it by then.
+        let moves = refused
+            .into_iter()
+            .map(|(draft, queue)| {
+                let message = format!("the outbox of queue {queue} is full");
+                self.later(draft.stored, Cause::OutboxFull, &message)
+            })
+            .collect();
+        self.amend_all(moves, &mut tried).await;
+        tried
+    }
+
+    fn draft(
+        &mut self,
+        stored: StoredSchedule,
+        record: Result<Record, RecordError>,
+        lives: &mut Lives,
+    ) -> Draft {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => return self.later(stored, Cause::Unreadable, &error.to_string()),
+        };
+        let previous = match lives.remove(&stored.name) {
+            Some(Ok(previous)) => previous,
+            Some(Err(error)) => {
+                self.shared.error();
+                let message = format!("whether its last run lives is not known: {error}");
+                return self.later(stored, Cause::Unknown, &message);
+            }
+            None => Previous::Ended,
+        };
+        match Draft::of(stored.clone(), record, self.held.now, previous) {
+            Ok(draft) => draft,
+            Err(error) => self.later(stored, Cause::Unreadable, &error.to_string()),
+        }
+    }
+
+    /// Puts a schedule off.
+    fn later(&mut self, stored: StoredSchedule, cause: Cause, message: &str) -> Draft {
+        let (pause, is_news) = self.put_off.put(&stored.name, stored.version, cause);
+        if is_news && cause == Cause::Unreadable {
+            tracing::error!(
+                schedule = %stored.name, version = stored.version, error = message,
+                "a schedule cannot be fired; looking at it again from time to time"
+            );
+        } else if is_news {
+            tracing::warn!(schedule = %stored.name, reason = message, "a schedule has to wait");
+        }
+        Draft::looking_again(stored, self.held.now.plus(pause))
+    }
+
+    /// Makes changes. Answers those that an outbox had no room for.
+    async fn amend_all(
+        &mut self,
+        drafts: Vec<Draft>,
+        tried: &mut Tried,
+    ) -> Vec<(Draft, QueueName)> {
+        let mut refused = Vec::new();
+        for batch in batches(drafts, |draft| &draft.amendment) {
+            if tried.deposed || tried.trouble.is_some() {
+                break;
+            }
+            if !self.held.is_good() {
+                // A process that was frozen wakes up here: what it has read is old.
+                tried.again = true;
+                break;
+            }
+            self.amend(batch, tried, &mut refused).await;
+        }
+        refused
+    }
+
+    async fn amend(
+        &mut self,
+        batch: Vec<Draft>,
+        tried: &mut Tried,
+        refused: &mut Vec<(Draft, QueueName)>,
+    ) {
+        let amendments = batch.iter().map(|draft| draft.amendment.clone()).collect();
+        let call = self.broker.amend(Some(self.held.epoch), amendments);
+        let answers = match bounded(self.held.call_max, call).await {
+            Ok(answers) => {
+                self.trouble.worked();
+                answers
+            }
+            Err(error) => {
+                // Whatever part was made: the versions tell at the next look.
+                self.shared.error();
+                tried.trouble = Some(self.trouble.failed("amend", &error));
+                return;
+            }
+        };
+        let mut queues: Vec<QueueName> = Vec::new();
+        for (draft, answer) in batch.into_iter().zip(answers) {
+            match answer {
+                Amended::Done(version) => self.done(draft, version, tried, &mut queues),
+                // Somebody has changed it meanwhile, or a lost answer was of this very change.
+                Amended::Conflict => tried.again = true,
+                Amended::OutboxFull(queue) => refused.push((draft, queue)),
+                Amended::Deposed => tried.deposed = true,
+            }
+        }
+        for queue in queues {
+            self.forwarder.kick(queue);
+        }
+    }
+
+    fn done(&mut self, draft: Draft, version: u64, tried: &mut Tried, queues: &mut Vec<QueueName>) {
+        let name = &draft.amendment.name;
+        if draft.only_moves {
+            self.put_off.stored(name, version);
+        } else if self.put_off.done(name) {
+            tracing::info!(schedule = %name, "a schedule that had to wait goes on");
+        }
+        if let Some(wake) = draft.wake() {
+            tried.soonest = Some(tried.soonest.map_or(wake, |soonest| soonest.min(wake)));
+        }
+        let fired = u64::try_from(draft.amendment.sends.len()).unwrap_or(u64::MAX);
+        tried.fired += fired;
+        tried.skipped += draft.skipped;
+        for (queue, task) in draft.amendment.sends {
+            tracing::debug!(schedule = %draft.amendment.name, id = %task.id(), %queue, "fired");
+            if !queues.contains(&queue) {
+                queues.push(queue);
+            }
+        }
+        let mut stats = self.shared.stats();
+        stats.fired += fired;
+        stats.skipped += draft.skipped;
+    }
+}

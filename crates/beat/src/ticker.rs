@@ -1,0 +1,275 @@
+//! The loop of a beat: takes the lead or stands by, has everything that is due decided on, and sleeps until there is
+//! something to do. What becomes of a schedule is decided in `plan.rs`; here it is only carried to the broker.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lovage_core::{BeatId, BeatRole, Inspect, Lead, Leader, Millis, Schedules, Tick, ms};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::catch_up::CatchUp;
+use crate::forwarder::Forwarder;
+use crate::putoff::PutOff;
+use crate::round::{Held, Round, Tried};
+use crate::stats::{Leading, Shared};
+use crate::trouble::{Trouble, bounded};
+use crate::zones;
+
+/// The most schedules in one look: few enough that the first of many is fired soon, many enough for their number.
+const DUE_MAX: NonZeroU16 = NonZeroU16::new(500).expect("it is not zero");
+/// Renewals a lease: two may be lost before it ends.
+pub(crate) const RENEWALS: u32 = 3;
+/// The shortest sleep of a beat that stands by.
+const STANDBY_MIN: Duration = ms(10);
+/// Those that stand by do not all look at once: by chance, up to this much later.
+const STANDBY_SPREAD: Duration = ms(50);
+/// What the broker may take to hear that the lead is given up. If it does not, the lease ends by itself.
+const RESIGN_MAX: Duration = ms(500);
+
+/// A beat's loop.
+pub(crate) struct Ticker<B> {
+    broker: B,
+    beat: BeatId,
+    lease: Duration,
+    shared: Arc<Shared>,
+    /// One for each verb: the others may work.
+    looking: Trouble,
+    amending: Trouble,
+    waiting: Trouble,
+    put_off: PutOff,
+    catch_up: CatchUp,
+    standing: Standing<B>,
+}
+
+/// What a beat knows itself to be.
+enum Standing<B> {
+    /// Nothing yet, or nothing any more: it could not look for long.
+    Unknown,
+    /// It leads, and forwards until this is dropped.
+    Leading { epoch: u64, forwarder: Forwarder<B> },
+    /// Another one does.
+    Standby,
+}
+
+/// What to do before the next look.
+enum Pause {
+    /// Nothing.
+    None,
+    /// Wait for a turn, at most so long.
+    Turn(BeatRole, Duration),
+    /// Leave the broker alone.
+    Trouble(Duration),
+}
+
+impl<B: Schedules + Inspect> Ticker<B> {
+    pub(crate) fn new(broker: B, lease: Duration, shared: Arc<Shared>) -> Self {
+        Self {
+            broker,
+            beat: BeatId::random(),
+            lease,
+            shared,
+            looking: Trouble::default(),
+            amending: Trouble::default(),
+            waiting: Trouble::default(),
+            put_off: PutOff::default(),
+            catch_up: CatchUp::default(),
+            standing: Standing::Unknown,
+        }
+    }
+
+    /// Runs until the beat is stopped, and gives up the lead.
+    pub(crate) async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.beat_for_ever() => {}
+        }
+        let led = matches!(self.standing, Standing::Leading { .. });
+        self.stand(Standing::Unknown);
+        // Also where it is not known to lead: an answer may have been lost.
+        match timeout(RESIGN_MAX, self.broker.resign(self.beat)).await {
+            Ok(Ok(())) => tracing::info!(led, "the beat has stopped"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "could not give up the lead; it ends with its lease")
+            }
+            Err(_) => tracing::warn!("the broker does not answer; the lead ends with its lease"),
+        }
+    }
+
+    async fn beat_for_ever(&mut self) {
+        let mut looks_in_a_row = 0u32;
+        loop {
+            match self.turn().await {
+                Pause::None => {
+                    // A broker in this process always has an answer ready: let others have the thread.
+                    looks_in_a_row += 1;
+                    if looks_in_a_row.is_multiple_of(8) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Pause::Trouble(pause) => sleep(pause).await,
+                Pause::Turn(role, at_most) => self.await_turn(role, at_most).await,
+            }
+        }
+    }
+
+    async fn await_turn(&mut self, role: BeatRole, at_most: Duration) {
+        // The broker may count its waits in coarser steps than ours.
+        let turn = timeout(at_most, self.broker.await_turn(role, at_most));
+        match turn.await {
+            Ok(Err(error)) => {
+                self.shared.error();
+                let pause = self.waiting.failed("await_turn", &error);
+                sleep(pause.min(at_most)).await;
+            }
+            Ok(Ok(())) => self.waiting.worked(),
+            Err(_) => {}
+        }
+    }
+
+    async fn turn(&mut self) -> Pause {
+        let asked = Instant::now();
+        let look = self.broker.lead(self.beat, self.lease, DUE_MAX);
+        match bounded(self.call_max(), look).await {
+            Ok(lead) => {
+                self.looking.worked();
+                match lead {
+                    Lead::Held(tick) => self.lead(tick, asked).await,
+                    Lead::Standby(leader) => self.stand_by(leader),
+                }
+            }
+            Err(error) => {
+                self.shared.error();
+                Pause::Trouble(self.looking.failed("lead", &error))
+            }
+        }
+    }
+
+    /// What is late counts as unknown, soon enough to renew once more.
+    fn call_max(&self) -> Duration {
+        self.lease / RENEWALS
+    }
+
+    fn stand_by(&mut self, leader: Leader) -> Pause {
+        match self.standing {
+            Standing::Standby => {}
+            Standing::Leading { epoch, .. } => {
+                tracing::warn!(epoch, leader = %leader.beat, "another beat has taken the lead");
+            }
+            Standing::Unknown => {
+                tracing::info!(leader = %leader.beat, epoch = leader.epoch, "standing by");
+            }
+        }
+        self.stand(Standing::Standby);
+        let spread = STANDBY_SPREAD.mul_f64(fastrand::f64());
+        let wait = leader
+            .ends_in
+            .clamp(STANDBY_MIN, self.lease.max(STANDBY_MIN))
+            + spread;
+        Pause::Turn(BeatRole::Standby, wait)
+    }
+
+    fn stand(&mut self, standing: Standing<B>) {
+        if !matches!(standing, Standing::Leading { .. }) {
+            let mut stats = self.shared.stats();
+            stats.leading = None;
+            stats.next_wake = None;
+            stats.behind = Duration::ZERO;
+        }
+        self.standing = standing;
+    }
+
+    async fn lead(&mut self, tick: Tick, asked: Instant) -> Pause {
+        let held = Held::since(asked, self.lease, &tick);
+        let forwarder = self.take_lead(&held);
+        for queue in &tick.outboxes {
+            forwarder.kick(queue.clone());
+        }
+        let (next_wake, behind) = (tick.next_wake, behind(&tick));
+        let due = tick.due.len();
+        let round = Round {
+            broker: &self.broker,
+            held: &held,
+            shared: &self.shared,
+            forwarder,
+            put_off: &mut self.put_off,
+            trouble: &mut self.amending,
+        };
+        let tried = round.run(tick).await;
+        let more = tried.again || next_wake == Some(Duration::ZERO);
+        self.catch_up
+            .looked(behind, tried.fired, tried.skipped, more);
+        self.note(&held, &tried, next_wake, behind, due == 0);
+        if tried.deposed {
+            // Not by an answer of its own yet; the next look tells who leads.
+            return Pause::None;
+        }
+        if let Some(pause) = tried.trouble {
+            return Pause::Trouble(pause);
+        }
+        let soonest = tried.soonest.map(|wake| wake.since(held.now));
+        let wait = [next_wake, soonest].into_iter().flatten().min();
+        if more || wait == Some(Duration::ZERO) {
+            return Pause::None;
+        }
+        // Counted from the look: what has passed since is gone.
+        let renewal = asked + self.lease / RENEWALS;
+        let until = wait.map_or(renewal, |wait| renewal.min(held.made + wait));
+        match until.checked_duration_since(Instant::now()) {
+            Some(rest) if !rest.is_zero() => Pause::Turn(BeatRole::Leader, rest),
+            _ => Pause::None,
+        }
+    }
+
+    /// Begins a lead, unless it goes on.
+    fn take_lead(&mut self, held: &Held) -> Forwarder<B> {
+        if let Standing::Leading { epoch, forwarder } = &self.standing
+            && *epoch == held.epoch
+        {
+            return forwarder.clone();
+        }
+        tracing::info!(epoch = held.epoch, beat = %self.beat, "this beat leads");
+        let (broker, shared) = (self.broker.clone(), Arc::clone(&self.shared));
+        let forwarder = Forwarder::new(broker, shared, self.shared.stop.child_token());
+        zones::review(self.broker.clone(), held.epoch, forwarder.stopped());
+        self.put_off = PutOff::default();
+        {
+            let mut stats = self.shared.stats();
+            stats.led += 1;
+            stats.leading = Some(Leading {
+                epoch: held.epoch,
+                since: held.now,
+            });
+        }
+        self.stand(Standing::Leading {
+            epoch: held.epoch,
+            forwarder: forwarder.clone(),
+        });
+        forwarder
+    }
+
+    fn note(
+        &self,
+        held: &Held,
+        tried: &Tried,
+        next_wake: Option<Duration>,
+        behind: Duration,
+        nothing_was_due: bool,
+    ) {
+        let mut stats = self.shared.stats();
+        stats.behind = behind;
+        stats.unreadable = self.put_off.unreadable();
+        let next = next_wake.map(|wait| held.now.plus(wait));
+        stats.next_wake = [next, tried.soonest].into_iter().flatten().min();
+        if nothing_was_due {
+            stats.caught_up = Some(held.now);
+        }
+    }
+}
+
+/// How late the first due schedule is.
+fn behind(tick: &Tick) -> Duration {
+    let first = tick.due.first().and_then(|stored| stored.wake);
+    first.map_or(Duration::ZERO, |wake: Millis| tick.now.since(wake))
+}
