@@ -1,21 +1,55 @@
 //! The periodic scheduler: any number of beats run, and each occurrence of each schedule becomes one task.
 
+mod beat;
 mod calendar;
+mod catch_up;
+pub mod cli;
 mod crontab;
+mod draft;
+mod entry;
 mod error;
 mod every;
+pub mod file;
+mod firing;
+mod forwarder;
+mod instants;
+mod known;
+mod liveness;
 mod occurrence;
+mod periodic;
+mod plan;
 mod policies;
+mod putoff;
+mod round;
 mod schedule;
 mod solar;
+mod sources;
 mod spans;
+mod state;
+mod stats;
+mod ticker;
+mod timetable;
+mod trouble;
+mod wire;
 mod zone;
+mod zones;
 
+pub use beat::{Beat, BeatBuilder, BeatError, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, RunningBeat};
 pub use calendar::EXCEPT_MAX;
 pub use crontab::{CRONTAB_BYTES_MAX, CrontabError, CrontabProblem, Field, YEAR_MAX, YEAR_MIN};
+pub use entry::{Entry, HEADER_OCCURRENCE, HEADER_SCHEDULE, Origin};
 pub use error::ScheduleError;
 pub use every::{PERIOD_MAX, PERIOD_MIN};
+pub use firing::{Fate, Firing, Reason};
 pub use occurrence::{jitter, task_id};
+pub use instants::InstantError;
+#[doc(hidden)]
+pub use instants::IntoInstant;
+pub use periodic::{LinkedError, Periodic, PeriodicDef, PeriodicError, program_name};
 pub use policies::{Fold, Gap, Misfire, Overlap};
 pub use schedule::Schedule;
 pub use solar::SolarEvent;
+pub use sources::{Applied, Source, SourceError};
+pub use state::{LastRun, Record, RecordError, State};
+pub use stats::{Leading, Stats};
+pub use timetable::{PAGE_MAX, Standing, Timetable, TimetableError, Upserted};
