@@ -9,7 +9,7 @@ use clap::Parser;
 use lovage::CancellationToken;
 use lovage::prelude::*;
 use tokio::net::TcpListener;
-use webshop::{Settings, Shop, Sink, router};
+use webshop::{Settings, Shop, Sink, router, stopped};
 
 /// Takes orders over HTTP.
 ///
@@ -43,6 +43,9 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let mut settings = Settings::from_env()?;
     let alone = arguments.broker.starts_with("memory:");
 
@@ -84,28 +87,15 @@ async fn main() -> anyhow::Result<()> {
     });
     let routes = router(Shop { client, orders }, mails, stop.clone());
     axum::serve(listener, routes)
-        .with_graceful_shutdown(closing(stop))
+        .with_graceful_shutdown(async move {
+            stopped().await;
+            // The streams of open pages would never end by themselves.
+            stop.cancel();
+        })
         .await?;
     following.await?;
     if let Some(worker) = worker {
         worker.shutdown().await;
     }
     Ok(())
-}
-
-/// Waits for SIGTERM or SIGINT, and ends the streams of the open pages: they would never end by themselves.
-async fn closing(stop: CancellationToken) {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminated = signal(SignalKind::terminate()).expect("a signal handler can be set");
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = interrupted.await;
-    stop.cancel();
 }

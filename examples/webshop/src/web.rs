@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, Form, FromRequest as _, Json, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures_util::stream;
@@ -47,7 +47,8 @@ pub fn router(shop: Shop, mails: Option<PathBuf>, closing: CancellationToken) ->
     });
     Router::new()
         .route("/", get(home))
-        .route("/orders", post(order))
+        // A failed form stands at this address: coming back to it is coming back to the shop.
+        .route("/orders", post(order).get(async || Redirect::to("/")))
         .route("/orders/{id}", get(one))
         .route("/events", get(events))
         .route("/mails", get(mail_list))
@@ -63,7 +64,7 @@ pub fn router(shop: Shop, mails: Option<PathBuf>, closing: CancellationToken) ->
 /// Nothing of what people type in becomes a script, even where an escape was forgotten.
 async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    let policy = "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'";
+    let policy = "default-src 'self'; img-src data:; frame-ancestors 'none'; form-action 'self'; base-uri 'none'";
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 use anyhow::Context as _;
-use webshop::Sink;
+use webshop::{Sink, stopped};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -15,6 +15,9 @@ async fn main() -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot take mails on {address} into {folder}"))?;
     println!("mails for {} are kept in {folder}", sink.address()?);
-    sink.run().await;
+    tokio::select! {
+        () = sink.run() => {}
+        () = stopped() => {}
+    }
     Ok(())
 }
