@@ -7,13 +7,13 @@
 //! A shop with several hosts would have a database here; this is what it would have to do.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lovage::{CancellationToken, Clock, Millis, ms};
+use lovage::{CancellationToken, Clock, Millis, ms, secs};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -24,6 +24,8 @@ use crate::order::{Order, Step};
 pub const ORDERS_MAX: usize = 100_000;
 /// How often a process looks whether others have appended.
 const LOOK_EVERY: Duration = ms(100);
+/// How long to wait for others who append.
+const LOCK_WAIT_MAX: Duration = secs(5);
 
 /// The orders of the shop. Cheap to clone; clones share one view of the file.
 #[derive(Clone, Debug)]
@@ -326,10 +328,26 @@ impl Book {
         &mut self,
         decide: impl FnOnce(&Self) -> Result<Option<Line>, JournalError>,
     ) -> Result<bool, JournalError> {
-        self.file.lock().map_err(failed(&self.path))?;
+        self.lock().map_err(failed(&self.path))?;
         let done = self.append_locked(decide);
         self.file.unlock().map_err(failed(&self.path))?;
         done
+    }
+
+    /// Waits for the lock, but not for ever: a process that was stopped while it wrote may hold it.
+    fn lock(&self) -> io::Result<()> {
+        let limit = Instant::now() + LOCK_WAIT_MAX;
+        loop {
+            match self.file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if limit < Instant::now() => {
+                    let waited = format!("another process has held its lock for {LOCK_WAIT_MAX:?}");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(ms(1)),
+            }
+        }
     }
 
     fn append_locked(

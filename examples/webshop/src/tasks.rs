@@ -19,6 +19,8 @@ pub const MAIL_QUEUE: &str = "mail";
 
 /// An order is left alone for so long before somebody asks whether its tasks were ever sent.
 const STUCK_AFTER: std::time::Duration = mins(1);
+/// After so long somebody has to look at it: its mail is refused, most likely, and stands among the dead letters.
+const GIVEN_UP_AFTER: std::time::Duration = hours(24);
 /// So many orders are picked up at once.
 const PICKED_UP_MAX: usize = 1000;
 
@@ -109,8 +111,8 @@ pub async fn daily_sales_report(
 }
 
 /// Sends the tasks of orders that were kept while the queue did not answer, or whose web server was killed before it
-/// could send them. One that is on its way already is not sent twice; a receipt that was refused for good is tried
-/// only when somebody revives it.
+/// could send them. What is on its way already, or dead, is not sent
+/// twice.
 #[lovage::task(queue = ORDERS_QUEUE, ignore_result)]
 pub async fn pick_up_orders(
     orders: State<Orders>,
@@ -119,7 +121,8 @@ pub async fn pick_up_orders(
     let now = Clock::System.now();
     let is_stuck = move |order: &crate::Order| {
         let is_done = order.step.next().is_none() && order.receipt_sent;
-        !is_done && STUCK_AFTER < now.since(order.placed_at)
+        let age = now.since(order.placed_at);
+        !is_done && STUCK_AFTER < age && age < GIVEN_UP_AFTER
     };
     let stuck = orders.select(is_stuck).await?;
     let mut picked_up = 0;

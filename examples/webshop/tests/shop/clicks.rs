@@ -1,6 +1,8 @@
 //! One key is one order, however often, when and how it comes; what is no order is refused with the reason.
 
 use futures_util::future::join_all;
+use lovage::{Clock, ManualClock, Millis};
+use webshop::{Orders, Wish, pick_up_orders};
 
 use crate::http::{get, post, post_form, post_json};
 use crate::stage::{ADA, Stage, done};
@@ -144,5 +146,27 @@ async fn what_is_no_order_is_refused_with_the_reason() {
             .body
             .contains("Nobody has ordered")
     );
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_whose_tasks_were_never_sent_is_picked_up() {
+    let stage = Stage::start().await;
+    // Kept two minutes ago by a web server that was killed before it sent anything.
+    let now = Millis::from(std::time::SystemTime::now());
+    let then = Millis::new(now.get() - 120_000);
+    let journal = stage.folder.path().join("orders.jsonl");
+    let clock = Clock::Manual(ManualClock::starting_at(then));
+    let killed = Orders::with_clock(journal, clock).unwrap();
+    let wish: Wish = serde_json::from_str(ADA).unwrap();
+    let order = killed.place("lost".to_owned(), wish.check().unwrap());
+    order.await.unwrap();
+
+    for _ in 0..2 {
+        let sent = stage.client.send(pick_up_orders()).await.unwrap();
+        sent.wait(lovage::secs(30)).await.ok();
+    }
+    done(stage.address, 1).await;
+    assert_eq!(stage.mails().len(), 1);
     stage.stop().await;
 }
