@@ -20,8 +20,8 @@ pub(crate) struct Draft {
     pub(crate) amendment: Amendment,
     /// Occurrences that are skipped, as far as they were counted.
     pub(crate) skipped: u64,
-    /// Whether it only moves the instant of the next look.
-    pub(crate) only_moves: bool,
+    /// What is written; `None` where only the instant of the next look is moved.
+    pub(crate) record: Option<Record>,
 }
 
 impl Draft {
@@ -62,7 +62,7 @@ impl Draft {
             stored,
             amendment,
             skipped: firings.iter().map(skipped).sum(),
-            only_moves: false,
+            record: Some(record),
         })
     }
 
@@ -82,7 +82,7 @@ impl Draft {
             stored,
             amendment,
             skipped: 0,
-            only_moves: true,
+            record: None,
         }
     }
 

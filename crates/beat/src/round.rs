@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::draft::{Draft, batches};
 use crate::forwarder::Forwarder;
+use crate::known::Known;
 use crate::liveness::{self, Lives};
 use crate::plan::Previous;
 use crate::putoff::{Cause, PutOff};
@@ -69,6 +70,7 @@ pub(crate) struct Round<'a, B> {
     pub(crate) shared: &'a Shared,
     pub(crate) forwarder: Forwarder<B>,
     pub(crate) put_off: &'a mut PutOff,
+    pub(crate) known: &'a mut Known,
     pub(crate) trouble: &'a mut Trouble,
 }
 
@@ -82,7 +84,7 @@ impl<B: Schedules + Inspect> Round<'_, B> {
             .due
             .into_iter()
             .map(|stored| {
-                let record = Record::decode(&stored.name, &stored.record);
+                let record = self.known.read(&stored);
                 (stored, record)
             })
             .collect();
@@ -202,10 +204,13 @@ impl<B: Schedules + Inspect> Round<'_, B> {
 
     fn done(&mut self, draft: Draft, version: u64, tried: &mut Tried, queues: &mut Vec<QueueName>) {
         let name = &draft.amendment.name;
-        if draft.only_moves {
-            self.put_off.stored(name, version);
-        } else if self.put_off.done(name) {
-            tracing::info!(schedule = %name, "a schedule that had to wait goes on");
+        let bytes = draft.stored.record.len();
+        match &draft.record {
+            None => self.put_off.stored(name, version),
+            Some(_) if self.put_off.done(name) => {
+                tracing::info!(schedule = %name, "a schedule that had to wait goes on");
+            }
+            Some(_) => {}
         }
         if let Some(wake) = draft.wake() {
             tried.soonest = Some(tried.soonest.map_or(wake, |soonest| soonest.min(wake)));
@@ -218,6 +223,9 @@ impl<B: Schedules + Inspect> Round<'_, B> {
             if !queues.contains(&queue) {
                 queues.push(queue);
             }
+        }
+        if let Some(record) = draft.record {
+            self.known.keep(version, record, bytes);
         }
         let mut stats = self.shared.stats();
         stats.fired += fired;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::catch_up::CatchUp;
 use crate::forwarder::Forwarder;
+use crate::known::Known;
 use crate::putoff::PutOff;
 use crate::round::{Held, Round, Tried};
 use crate::stats::{Leading, Shared};
@@ -38,6 +39,7 @@ pub(crate) struct Ticker<B> {
     amending: Trouble,
     waiting: Trouble,
     put_off: PutOff,
+    known: Known,
     catch_up: CatchUp,
     standing: Standing<B>,
 }
@@ -73,6 +75,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
             amending: Trouble::default(),
             waiting: Trouble::default(),
             put_off: PutOff::default(),
+            known: Known::default(),
             catch_up: CatchUp::default(),
             standing: Standing::Unknown,
         }
@@ -194,6 +197,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
             shared: &self.shared,
             forwarder,
             put_off: &mut self.put_off,
+            known: &mut self.known,
             trouble: &mut self.amending,
         };
         let tried = round.run(tick).await;
@@ -234,6 +238,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
         let forwarder = Forwarder::new(broker, shared, self.shared.stop.child_token());
         zones::review(self.broker.clone(), held.epoch, forwarder.stopped());
         self.put_off = PutOff::default();
+        self.known = Known::default();
         {
             let mut stats = self.shared.stats();
             stats.led += 1;
