@@ -214,6 +214,11 @@ impl Client {
         &self.0.broker
     }
 
+    #[cfg(feature = "beat")]
+    pub(crate) fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
     pub(crate) fn now(&self) -> Millis {
         self.0.clock.now()
     }

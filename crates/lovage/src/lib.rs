@@ -20,11 +20,12 @@
 //!
 //! - [`Client`] sends, waits for results and looks after queues; [`Sending`] lists what can be set for one send.
 //! - [`#[task]`](macro@task) makes a task of a function; [`TaskContext`] and [`State`] are what its body may ask for.
+//! - [`#[periodic]`](macro@periodic) sends a task when a schedule says; [`beat`] fires schedules and changes them.
 //! - [`worker`] runs tasks inside a program, or makes a worker of it.
 //! - [`testing`] runs a program's tasks in its tests, on a clock that stands still.
 //!
 //! # Features
-//! All on by default: `redis` and `memory` (the brokers), `macros`.
+//! All on by default: `redis` and `memory` (the brokers), `macros`, `beat` (schedules).
 
 // With neither broker built in, AnyBroker has no value: a crate of tasks can still be built so, and name a Client.
 #![cfg_attr(
@@ -33,6 +34,8 @@
 )]
 
 mod any_broker;
+#[cfg(feature = "beat")]
+pub mod beat;
 mod bulk;
 mod client;
 mod error;
@@ -49,6 +52,8 @@ pub use any_broker::AnyBroker;
 pub use client::{Client, ClientBuilder, DEADLINE_DEFAULT};
 pub use error::{ConnectError, ControlError, SendAllError, SendError, WaitError};
 pub use handle::Handle;
+#[cfg(feature = "beat")]
+pub use lovage_beat::{Fold, Gap, Misfire, Overlap, Schedule, SolarEvent};
 pub use lovage_core::{
     Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Counts, DeadLetter,
     EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis, NameError, Place, Priority,
@@ -56,13 +61,17 @@ pub use lovage_core::{
     State, States, Task, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TraceContext,
     TransportError, When, hours, mins, ms, secs,
 };
+#[cfg(all(feature = "beat", feature = "macros"))]
+pub use lovage_macros::periodic;
 #[cfg(feature = "macros")]
 pub use lovage_macros::task;
 pub use send::{IntoSending, Sending};
 
-/// What `#[task]` writes refers to these items, so that a crate of tasks needs no dependency but this one.
+/// What `#[task]` and `#[periodic]` write refers to these items, so that a crate of tasks needs no dependency but this one.
 #[doc(hidden)]
 pub mod macro_support {
+    #[cfg(feature = "beat")]
+    pub use lovage_beat::{Entry, IntoInstant, Periodic, PeriodicDef, Schedule};
     pub use lovage_core::inventory;
     pub use lovage_core::*;
     pub use serde;

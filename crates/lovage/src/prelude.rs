@@ -1,5 +1,9 @@
 //! What most programs use: `use lovage::prelude::*;`.
 
+#[cfg(feature = "beat")]
+pub use crate::Schedule;
+#[cfg(all(feature = "beat", feature = "macros"))]
+pub use crate::periodic;
 #[cfg(feature = "macros")]
 pub use crate::task;
 pub use crate::{

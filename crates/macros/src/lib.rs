@@ -1,4 +1,4 @@
-//! The `#[task]` attribute of Lovage; use it through the `lovage` crate.
+//! The `#[task]` and `#[periodic]` attributes of Lovage; use them through the `lovage` crate.
 
 mod attributes;
 mod expand;
@@ -6,8 +6,10 @@ mod names;
 mod options;
 mod owned;
 mod parameter;
+mod periodic;
 mod problems;
 mod signature;
+mod vocabulary;
 
 use proc_macro::TokenStream;
 
@@ -152,15 +154,95 @@ fn write_task(
 ) -> syn::Result<proc_macro2::TokenStream> {
     let (mut in_options, mut in_function) = (Problems::default(), Problems::default());
     let options = Options::parse(options, &mut in_options)?;
-    let task = TaskFn::parse(function, &options, &mut in_function)?;
+    let mut task = TaskFn::parse(function, &options, &mut in_function)?;
+    let periodic = periodic::take(&mut task.function);
     // A wrong option leaves the task in place: otherwise each use of its name would be an error as well.
     let refused = in_options
         .finish()
         .err()
         .map(syn::Error::into_compile_error);
     let written = match in_function.finish() {
-        Ok(()) => expand::expand(&task, &options),
+        Ok(()) => {
+            let mut written = expand::expand(&task, &options);
+            let schedules = periodic.iter();
+            written.extend(schedules.map(|attribute| periodic::below(attribute, &task.function)));
+            written
+        }
         Err(error) => error.into_compile_error(),
     };
     Ok(quote::quote!(#refused #written))
+}
+
+/// Sends a task again and again, when a schedule says: beside [`#[task]`](macro@task), on the same function.
+///
+/// ```
+/// use lovage::{Misfire, Overlap, SolarEvent, mins, periodic, secs, task};
+///
+/// #[periodic(every = secs(30), overlap = Overlap::Skip)]
+/// #[task]
+/// async fn poll_gateway() {}
+///
+/// /// Two schedules of one task, each with arguments of its own.
+/// #[periodic(name = "report/eu", cron = "0 9 * * MON-FRI", tz = "Europe/Lisbon", args = report("eu"))]
+/// #[periodic(name = "report/us", cron = "0 9 * * MON-FRI", tz = "America/New_York", args = report("us"))]
+/// #[task(queue = "reports", max_retries = 5)]
+/// async fn report(region: String) {
+/// #   drop(region);
+/// }
+///
+/// #[periodic(solar = SolarEvent::Sunset, latitude = 38.72, longitude = -9.14, misfire = Misfire::Within(mins(30)))]
+/// #[task(blocking)]
+/// fn light_the_lamps() {}
+/// ```
+///
+/// A beat of the program fires them: `client.beat()` inside it, or `lovage::beat::run_cli()` as a program of its own.
+/// Any number of beats of the same code may run; each occurrence becomes one task. What the code no longer says is
+/// removed by the next beat of that name.
+///
+/// The schedule is named as its task unless `name` is given. The task is sent with its own options. It may stand
+/// above `#[task]` or below it, as often as there are schedules, each of a name of its own.
+///
+/// # Options
+/// Each is an expression of Rust, with what is in scope there. One of the first four says when.
+///
+/// | option | means | unless set |
+/// |---|---|---|
+/// | `cron = "…"` | at the local times of a crontab expression, of 5 to 7 fields, or `"@hourly"` and its like | |
+/// | `every = Duration` | once each period, of 100 ms or longer, without drift | |
+/// | `solar = SolarEvent`, `latitude = f64`, `longitude = f64` | with the sun, at a place in degrees | |
+/// | `schedule = Schedule` | any other; `?` may be used | |
+/// | `tz = "…"` | the IANA zone that local times and dates are read in | UTC |
+/// | `name = "…"` | the schedule's name; a literal | the task's name |
+/// | `args = my_task(…)` | the message that is sent; needed where the task takes arguments | |
+/// | `jitter = Duration` | fires each occurrence later, by a part of this that follows from the occurrence | none |
+/// | `misfire = Misfire` | what becomes of occurrences while no beat runs | `Misfire::Once` |
+/// | `overlap = Overlap` | what becomes of one while the previous run goes on | `Overlap::Allow` |
+/// | `gap = Gap`, `fold = Fold` | what becomes of local times that a change of clocks removes or doubles | by the expression |
+/// | `except = ["2026-12-25"]` | the dates on which nothing occurs: anything to iterate over | none |
+/// | `starting = …`, `ending = …` | bounds, inclusive: a text as `"2026-09-01T00:00:00Z"`, or `Millis` | none |
+/// | `max_runs = u64` | how many occurrences are fired at most | no limit |
+///
+/// An expression or a zone that makes no sense is an error when the program starts. It names the place of the function,
+/// the expression and the column.
+///
+/// # What it writes
+/// Nothing that a person could not write. Of the second schedule above, with the paths shortened:
+///
+/// ```
+/// # use lovage::task;
+/// # #[task] async fn report(region: String) { drop(region); }
+/// use lovage::macro_support::{Periodic, PeriodicDef, Schedule, inventory};
+///
+/// inventory::submit! {
+///     PeriodicDef::new("report/us", || {
+///         let schedule = Schedule::cron("0 9 * * MON-FRI")?;
+///         let schedule = schedule.tz("America/New_York")?;
+///         let message: report = report("us");
+///         Periodic::new(schedule, &message)
+///     })
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn periodic(options: TokenStream, item: TokenStream) -> TokenStream {
+    periodic::above(options.into(), &item.into()).into()
 }
