@@ -462,3 +462,31 @@ fn a_search_ends_where_nothing_follows() {
         }
     }
 }
+
+#[test]
+fn any_text_is_a_crontab_that_occurs_or_an_error_that_points_into_it() {
+    const LETTERS: &str = "0123456789*/,-? LW#@MONFEBü\t";
+    let letters: Vec<char> = LETTERS.chars().collect();
+    let mut rng = fastrand::Rng::with_seed(7);
+    for _ in 0..50_000 {
+        let text: String = (0..rng.usize(..24))
+            .map(|_| *rng.choice(&letters).unwrap())
+            .collect();
+        match Schedule::cron(&text) {
+            Ok(schedule) => assert!(
+                schedule
+                    .starting(Millis::new(0))
+                    .last_until(Millis::MAX)
+                    .is_some(),
+                "{text}"
+            ),
+            Err(ScheduleError::Crontab(error)) => {
+                assert!(
+                    (1..=text.chars().count() + 1).contains(&error.column()),
+                    "{error}"
+                );
+            }
+            Err(error) => panic!("{text:?}: {error}"),
+        }
+    }
+}
