@@ -1,6 +1,7 @@
 //! The web server of the shop; with `memory://` all of the shop in one process.
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -44,7 +45,8 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     let mut settings = Settings::from_env()?;
     let alone = arguments.broker.starts_with("memory:");
@@ -69,9 +71,10 @@ async fn main() -> anyhow::Result<()> {
         .namespace(&arguments.namespace)
         .connect()
         .await?;
-    let worker = if alone {
+    let inside = if alone {
         let worker = client.worker().state(orders.clone()).state(mailer);
-        Some(worker.state(pace).start().await?)
+        let worker = worker.state(pace).start().await?;
+        Some((worker, client.beat().start().await?))
     } else {
         None
     };
@@ -94,7 +97,8 @@ async fn main() -> anyhow::Result<()> {
         })
         .await?;
     following.await?;
-    if let Some(worker) = worker {
+    if let Some((worker, beat)) = inside {
+        beat.shutdown().await;
         worker.shutdown().await;
     }
     Ok(())

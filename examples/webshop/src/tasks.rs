@@ -3,12 +3,12 @@
 use anyhow::Context as _;
 use jiff::Timestamp;
 use lovage::prelude::*;
-use lovage::{Clock, Millis, TaskId};
+use lovage::{Clock, Millis, Misfire, Overlap, TaskId};
 
 use crate::journal::{JournalError, Orders};
 use crate::mail::{self, Mailer};
 use crate::order::Step;
-use crate::report::Sales;
+use crate::report::{Sales, ZONE};
 use crate::settings::Pace;
 use crate::shop;
 
@@ -88,10 +88,11 @@ pub async fn send_receipt(
     orders.receipt_sent(order.id).await.map_err(explained)
 }
 
-/// Mails the owner what was sold on the day before, by the calendar of [`ZONE`](crate::ZONE).
+/// Mails the owner what was sold on the day before, by the calendar of [`ZONE`].
 ///
 /// The day follows from the occurrence that it was sent for, not from the clock: a report that runs late, or again,
 /// is of the same day.
+#[lovage::periodic(cron = "0 7 * * *", tz = ZONE)]
 #[lovage::task(queue = MAIL_QUEUE, max_retries = 30, timeout = mins(2), ignore_result)]
 pub async fn daily_sales_report(
     context: &TaskContext,
@@ -113,6 +114,7 @@ pub async fn daily_sales_report(
 /// Sends the tasks of orders that were kept while the queue did not answer, or whose web server was killed before it
 /// could send them. What is on its way already, or dead, is not sent
 /// twice.
+#[lovage::periodic(every = mins(1), misfire = Misfire::Skip, overlap = Overlap::Skip)]
 #[lovage::task(queue = ORDERS_QUEUE, ignore_result)]
 pub async fn pick_up_orders(
     orders: State<Orders>,

@@ -141,3 +141,23 @@ async fn a_report_is_of_the_day_before_its_occurrence() {
     }
     stage.stop().await;
 }
+
+#[tokio::test]
+async fn the_daily_report_is_in_the_timetable() {
+    let stage = Stage::start().await;
+    let beat = stage.client.beat().start().await.unwrap();
+    let schedules = stage.client.schedules();
+    let limit = std::time::Instant::now() + secs(20);
+    // A beat tells its schedules once it leads.
+    while let Err(error) = schedules.run_now("daily_sales_report").await {
+        assert!(std::time::Instant::now() < limit, "{error}");
+        tokio::time::sleep(lovage::ms(10)).await;
+    }
+    while stage.mails().is_empty() {
+        assert!(std::time::Instant::now() < limit, "no report");
+        tokio::time::sleep(lovage::ms(10)).await;
+    }
+    assert!(stage.mails()[0].contains("Subject: Sales of 20"));
+    beat.shutdown().await;
+    stage.stop().await;
+}
