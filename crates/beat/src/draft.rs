@@ -142,22 +142,19 @@ fn size(task: &Encoded) -> usize {
     task.bytes().len()
 }
 
-/// Splits changes into calls, in their order.
+/// Splits changes into calls, in their order; none makes no call.
 pub(crate) fn batches<T>(changes: Vec<T>, amendment: impl Fn(&T) -> &Amendment) -> Vec<Vec<T>> {
-    let mut batches: Vec<Vec<T>> = Vec::new();
+    let mut batches = vec![Vec::new()];
     let mut load = Load::default();
     for change in changes {
-        let fits = load.add(amendment(&change));
-        match batches.last_mut().filter(|_| fits) {
-            Some(batch) => batch.push(change),
-            None => {
-                if !fits {
-                    load = Load::default();
-                    load.add(amendment(&change));
-                }
-                batches.push(vec![change]);
-            }
+        if !load.add(amendment(&change)) {
+            load = Load::default();
+            load.add(amendment(&change));
+            batches.push(Vec::new());
         }
+        let batch = batches.last_mut().expect("there is one from the start");
+        batch.push(change);
     }
+    batches.retain(|batch| !batch.is_empty());
     batches
 }

@@ -180,9 +180,7 @@ pub(crate) fn follow(entry: &Entry, state: &mut State, base: Millis) {
 /// Lets a paused schedule go on after `now`. Answers what to remember of the occurrences meanwhile.
 pub(crate) fn resume(entry: &Entry, state: &mut State, now: Millis) -> Option<Firing> {
     state.paused.take()?;
-    let Some(first) = state.next.filter(|next| *next <= now) else {
-        return None;
-    };
+    let first = state.next.filter(|next| *next <= now)?;
     let passed = Passed::walk(entry, first, now, |occurrence| occurrence <= now);
     follow(entry, state, now);
     Some(Firing {

@@ -24,7 +24,7 @@ pub(crate) struct Held {
     /// The same instant by this host's monotonic clock, as nearly as can be told.
     pub(crate) made: Instant,
     /// From then on another beat may lead.
-    good_until: Instant,
+    pub(crate) good_until: Instant,
     /// What the broker may take for a change.
     call_max: Duration,
 }

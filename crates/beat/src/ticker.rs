@@ -42,6 +42,8 @@ pub(crate) struct Ticker<B> {
     known: Known,
     catch_up: CatchUp,
     standing: Standing<B>,
+    /// Where it leads, how long another cannot.
+    leads_until: Option<Instant>,
 }
 
 /// What a beat knows itself to be.
@@ -78,6 +80,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
             known: Known::default(),
             catch_up: CatchUp::default(),
             standing: Standing::Unknown,
+            leads_until: None,
         }
     }
 
@@ -94,7 +97,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
         match timeout(RESIGN_MAX, self.broker.resign(self.beat)).await {
             Ok(Ok(())) => tracing::info!(led, "the beat has stopped"),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not give up the lead; it ends with its lease")
+                tracing::warn!(%error, "could not give up the lead; it ends with its lease");
             }
             Err(_) => tracing::warn!("the broker does not answer; the lead ends with its lease"),
         }
@@ -144,6 +147,14 @@ impl<B: Schedules + Inspect> Ticker<B> {
             }
             Err(error) => {
                 self.shared.error();
+                if self
+                    .leads_until
+                    .is_some_and(|until| until <= Instant::now())
+                {
+                    // Another may lead by now. If none does, this one begins again.
+                    self.leads_until = None;
+                    self.stand(Standing::Unknown);
+                }
                 Pause::Trouble(self.looking.failed("lead", &error))
             }
         }
@@ -185,6 +196,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
 
     async fn lead(&mut self, tick: Tick, asked: Instant) -> Pause {
         let held = Held::since(asked, self.lease, &tick);
+        self.leads_until = Some(held.good_until);
         let forwarder = self.take_lead(&held);
         for queue in &tick.outboxes {
             forwarder.kick(queue.clone());

@@ -180,12 +180,12 @@ impl<B: Schedules> Timetable<B> {
                 return Ok(Step::Done(false));
             }
             let waiting = record.state.waiting.take();
-            let firings = waiting.map(|waiting| {
+            let firing = waiting.map(|waiting| {
                 Firing::one(now, waiting, Fate::Skipped(crate::firing::Reason::Paused))
             });
             record.state.paused = Some(now);
             record.state.changed = now;
-            let paused = change(version, &record, now, firings)?;
+            let paused = change(version, &record, now, firing.as_ref())?;
             Ok(Step::Make(paused, true))
         })
         .await
@@ -201,7 +201,7 @@ impl<B: Schedules> Timetable<B> {
             }
             let passed = plan::resume(&record.entry, &mut record.state, now);
             record.state.changed = now;
-            let resumed = change(version, &record, now, passed)?;
+            let resumed = change(version, &record, now, passed.as_ref())?;
             Ok(Step::Make(resumed, true))
         })
         .await
@@ -254,7 +254,7 @@ impl<B: Schedules> Timetable<B> {
                     queue: queue.clone(),
                 };
                 let firing = Firing::one(now, now, fate);
-                let mut sent = change(version, &record, now, Some(firing))?;
+                let mut sent = change(version, &record, now, Some(&firing))?;
                 sent.sends.push((queue.clone(), task));
                 Ok(Step::Make(sent, (id, queue)))
             })
@@ -384,7 +384,7 @@ fn change(
     version: u64,
     record: &Record,
     now: Millis,
-    firing: Option<Firing>,
+    firing: Option<&Firing>,
 ) -> Result<Amendment, TimetableError> {
     let name = &record.entry.name;
     Ok(Amendment {
@@ -395,7 +395,7 @@ fn change(
             wake: plan::wake(&record.entry, &record.state, now),
         },
         sends: Vec::new(),
-        firings: firing.iter().map(Firing::encode).collect(),
+        firings: firing.into_iter().map(Firing::encode).collect(),
     })
 }
 

@@ -67,13 +67,13 @@ async fn page<B: Schedules>(
 ) -> Result<Page, BrokerError> {
     let looked = bounded(CALL_MAX, broker.schedules(after, PAGE)).await?;
     let last = looked.found.last().map(|stored| stored.name.clone());
-    let moves = looked
+    let changes = looked
         .found
         .iter()
         .filter_map(|stored| reviewed(stored, looked.now))
         .collect();
     let mut moved = 0;
-    for batch in batches(moves, |amendment| amendment) {
+    for batch in batches(changes, |amendment| amendment) {
         let answers = bounded(CALL_MAX, broker.amend(Some(epoch), batch)).await?;
         // One that has been changed meanwhile was computed by a leader of today.
         let done = |answer: &&Amended| matches!(answer, Amended::Done(_));

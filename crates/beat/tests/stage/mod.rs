@@ -1,5 +1,9 @@
 //! A memory broker with a clock that the test moves, and what tests of beats do with it.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test uses its part, and fails where its stage cannot be set"
+)]
 
 use std::num::NonZeroU16;
 use std::time::Duration;
