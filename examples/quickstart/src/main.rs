@@ -23,6 +23,13 @@ async fn fetch(context: &TaskContext, page: String) -> anyhow::Result<String> {
     Ok(format!("{page} answered attempt {attempt}"))
 }
 
+/// Sent once a second, for as long as a beat runs.
+#[periodic(every = secs(1))]
+#[task]
+async fn tick() {
+    println!("tick");
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1);
@@ -49,6 +56,14 @@ async fn main() -> anyhow::Result<()> {
     // A task for later.
     let later = client.send(add(40, 2)).countdown(secs(1)).await?;
     println!("one second later: {}", later.wait(secs(10)).await?);
+
+    // Tasks that a schedule sends.
+    let beat = client.beat().start().await?;
+    let schedules = client.schedules();
+    while schedules.firings("tick", 3).await?.len() < 3 {
+        tokio::time::sleep(ms(100)).await;
+    }
+    beat.shutdown().await;
 
     worker.shutdown().await;
     Ok(())
