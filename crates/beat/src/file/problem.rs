@@ -74,7 +74,7 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    pub(super) fn add(&mut self, place: Range<usize>, message: impl ToString) {
+    pub(super) fn add(&mut self, place: Range<usize>, message: impl fmt::Display) {
         self.found.push((place.start, message.to_string()));
     }
 
