@@ -36,6 +36,11 @@ impl Process {
         Self::start(["producer", "--broker", url]).await
     }
 
+    /// Starts a beat of the broker at `url` and waits until it is connected.
+    pub(crate) async fn beat(url: &str) -> Result<Self> {
+        Self::start(["beat", "--broker", url]).await
+    }
+
     async fn start<'a>(role: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let program = std::env::current_exe().context("this program's own path")?;
         let mut child = Command::new(program)

@@ -1,4 +1,4 @@
-//! What this program is when it runs as another process of a measurement: a worker or a producer.
+//! What this program is when it runs as another process of a measurement: a worker, a producer or a beat.
 //!
 //! A role obeys lines on its standard input, answers each with one line, and ends when the input ends: whatever
 //! becomes of the process that measures, its children do not stay.
@@ -25,6 +25,9 @@ pub(crate) enum Role {
     /// Sends tasks at a steady rate.
     #[command(hide = true)]
     Producer(ProducerArgs),
+    /// Fires schedules.
+    #[command(hide = true)]
+    Beat(BeatArgs),
 }
 
 /// A worker's settings.
@@ -48,12 +51,20 @@ pub(crate) struct ProducerArgs {
     broker: String,
 }
 
+/// A beat's settings.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BeatArgs {
+    #[arg(long)]
+    broker: String,
+}
+
 impl Role {
     /// Plays the role until the input ends.
     pub(crate) async fn play(self) -> Result<()> {
         match self {
             Self::Worker(args) => work(args).await,
             Self::Producer(args) => produce(args).await,
+            Self::Beat(args) => beat(args).await,
         }
     }
 }
@@ -83,6 +94,14 @@ async fn work(args: WorkerArgs) -> Result<()> {
     })
     .await?;
     worker.shutdown().await;
+    Ok(())
+}
+
+async fn beat(args: BeatArgs) -> Result<()> {
+    let client = Client::connect(&args.broker).await?;
+    let beat = client.beat().start().await?;
+    obey(async |order: &str| bail!("unknown order {order:?}")).await?;
+    beat.shutdown().await;
     Ok(())
 }
 

@@ -35,6 +35,15 @@ pub(crate) async fn stamped(due_ns: u64, payload: String) {
     tally::ran_late(due_ns);
 }
 
+/// Notes how long after its occurrence it starts.
+#[task(queue = QUEUE, ignore_result)]
+pub(crate) async fn ticked(context: &TaskContext) -> anyhow::Result<()> {
+    let occurrence = context.headers().get("lovage-occurrence");
+    let occurrence: jiff::Timestamp = occurrence.map_or("", String::as_str).parse()?;
+    tally::ran_late(u64::try_from(occurrence.as_nanosecond())?);
+    Ok(())
+}
+
 /// Stays until its worker is lost; ends at once when it is run again.
 #[task(queue = QUEUE, ignore_result)]
 pub(crate) async fn held(context: &TaskContext) {

@@ -1,4 +1,4 @@
-//! One worker process: started, killed, frozen, told to stop, and always waited for.
+//! One worker or beat process: started, killed, frozen, told to stop, and always waited for.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,30 +11,37 @@ use lovage_test_redis::signal;
 use crate::journal::JOURNAL_VARIABLE;
 use crate::until::eventually;
 
-/// The lines of a worker's log that a failed test shows.
+/// The lines of a process's log that a failed test shows.
 const TAIL_LINES: usize = 40;
 
-/// A worker process that is about to be started.
+/// A worker or beat process that is about to be started.
 #[derive(Clone, Debug)]
-pub struct WorkerBuilder {
+pub struct ProcessBuilder {
     program: PathBuf,
     journal: PathBuf,
     log: PathBuf,
     flags: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
 }
 
-impl WorkerBuilder {
+impl ProcessBuilder {
     pub(crate) fn new(program: &Path, journal: &Path, log: PathBuf, broker: &str) -> Self {
         Self {
             program: program.to_owned(),
             journal: journal.to_owned(),
             log,
             flags: Vec::new(),
+            variables: Vec::new(),
         }
         .flag("broker", broker)
-        .concurrency(8)
         .lease(secs(2))
         .flag("log-format", "json")
+    }
+
+    /// Sets a variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Sets a flag, by its name without dashes. The last one of a name counts.
@@ -54,7 +61,7 @@ impl WorkerBuilder {
         self.flag("queues", queues)
     }
 
-    /// How many bodies run side by side; 8 unless set.
+    /// How many bodies run side by side.
     pub fn concurrency(self, bodies: usize) -> Self {
         self.flag("concurrency", &bodies.to_string())
     }
@@ -73,7 +80,7 @@ impl WorkerBuilder {
     ///
     /// # Panics
     /// Where the program is not there.
-    pub fn spawn(&self) -> WorkerProcess {
+    pub fn spawn(&self) -> Process {
         let log = File::options()
             .append(true)
             .create(true)
@@ -85,14 +92,15 @@ impl WorkerBuilder {
         }
         let child = command
             .env(JOURNAL_VARIABLE, &self.journal)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             // Cores of the tasks that abort the process go with the folder.
             .current_dir(self.log.parent().expect("the log is in a folder"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file has another handle"))
             .stderr(log)
             .spawn()
-            .expect("the worker program was built with the tests");
-        WorkerProcess {
+            .expect("the program was built with the tests");
+        Process {
             child,
             log: self.log.clone(),
             ended: None,
@@ -100,15 +108,15 @@ impl WorkerBuilder {
     }
 }
 
-/// A worker process. Killed and waited for when dropped; a failing test shows the end of its log.
+/// A worker or beat process. Killed and waited for when dropped; a failing test shows the end of its log.
 #[derive(Debug)]
-pub struct WorkerProcess {
+pub struct Process {
     child: Child,
     log: PathBuf,
     ended: Option<ExitStatus>,
 }
 
-impl WorkerProcess {
+impl Process {
     /// The id of the process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -146,7 +154,7 @@ impl WorkerProcess {
 
     /// Waits until the process ends.
     pub async fn end(&mut self) -> ExitStatus {
-        eventually("a worker process ends", async || self.ended()).await
+        eventually("a process ends", async || self.ended()).await
     }
 
     /// What it has logged so far.
@@ -165,7 +173,7 @@ impl WorkerProcess {
     }
 }
 
-impl Drop for WorkerProcess {
+impl Drop for Process {
     fn drop(&mut self) {
         if self.ended.is_none() {
             self.kill9();
@@ -176,7 +184,7 @@ impl Drop for WorkerProcess {
     }
 }
 
-impl WorkerProcess {
+impl Process {
     #[expect(
         clippy::print_stderr,
         reason = "the test harness shows it beside the failure"
@@ -186,7 +194,7 @@ impl WorkerProcess {
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
         eprintln!(
-            "--- worker process {} ({}), log ends:\n{tail}",
+            "--- process {} ({}), log ends:\n{tail}",
             self.pid(),
             self.ended
                 .map_or_else(|| "running".to_owned(), |status| status.to_string())

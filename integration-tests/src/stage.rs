@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::audit::Audit;
 use crate::journal::Journal;
-use crate::process::WorkerBuilder;
+use crate::process::ProcessBuilder;
 use crate::tasks::part_of;
 use crate::until::{eventually, eventually_ok};
 
@@ -25,30 +25,46 @@ pub struct Stage {
     pub redis: RedisServer,
     /// What the workers' tasks wrote.
     pub journal: Journal,
-    program: PathBuf,
+    worker: PathBuf,
+    beat: PathBuf,
     folder: TempDir,
-    workers: Cell<u32>,
+    processes: Cell<u32>,
 }
 
 impl Stage {
-    /// A stage whose workers run `program`, over `redis`.
-    pub fn over(redis: RedisServer, program: &str) -> Self {
+    /// A stage over `redis` with these programs.
+    pub fn over(redis: RedisServer, worker: &str, beat: &str) -> Self {
         let folder = TempDir::with_prefix("lovage-stage-").expect("a temporary folder");
         Self {
             redis,
             journal: Journal::in_folder(folder.path()),
-            program: program.into(),
+            worker: worker.into(),
+            beat: beat.into(),
             folder,
-            workers: Cell::new(0),
+            processes: Cell::new(0),
         }
     }
 
-    /// A worker to be started, with its own log.
-    pub fn worker(&self) -> WorkerBuilder {
-        let number = self.workers.get() + 1;
-        self.workers.set(number);
-        let log = self.folder.path().join(format!("worker-{number}.log"));
-        WorkerBuilder::new(&self.program, self.journal.path(), log, &self.redis.url())
+    /// A worker to be started, with its own log, for 8 bodies side by side.
+    pub fn worker(&self) -> ProcessBuilder {
+        self.process(&self.worker).concurrency(8)
+    }
+
+    /// A beat to be started, with its own log.
+    pub fn beat(&self) -> ProcessBuilder {
+        self.process(&self.beat)
+    }
+
+    fn process(&self, program: &Path) -> ProcessBuilder {
+        let number = self.processes.get() + 1;
+        self.processes.set(number);
+        let log = self.folder.path().join(format!("process-{number}.log"));
+        ProcessBuilder::new(program, self.journal.path(), log, &self.redis.url())
+    }
+
+    /// The folder of the test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A client of the server, as patient as the tests are.

@@ -51,23 +51,23 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         bench.record(RSS, usage.rss_mib);
     }
     if bench.wants(COMMANDS) {
-        let commands = watch(&bench.site.url()).await?;
-        bench.record(COMMANDS, f64::from(commands) / WATCH.as_secs_f64());
+        let commands = commands_a_second(&bench.site.url()).await?;
+        bench.record(COMMANDS, commands);
     }
     worker.stop().await
 }
 
 /// Counts what the server is told, but not what its scripts then do.
-async fn watch(url: &str) -> Result<u32> {
+pub(crate) async fn commands_a_second(url: &str) -> Result<f64> {
     let mut monitor = redis::Client::open(url)?.get_async_monitor().await?;
     let mut lines = monitor.on_message::<String>();
     let end = Instant::now() + WATCH;
-    let mut commands = 0;
+    let mut commands = 0_u32;
     // 1339518083.107412 [0 127.0.0.1:60866] "EVALSHA" …, and [0 lua] for the commands of a script.
     while let Ok(Some(line)) = timeout_at(end, lines.next()).await {
         if !line.contains("[0 lua]") {
             commands += 1;
         }
     }
-    Ok(commands)
+    Ok(f64::from(commands) / WATCH.as_secs_f64())
 }

@@ -1,5 +1,6 @@
 //! The rows, group by group.
 
+mod beat;
 mod drain;
 mod due;
 mod enqueue;
@@ -22,6 +23,7 @@ pub(crate) fn specs() -> impl Iterator<Item = &'static Spec> {
         drain::SPECS,
         start::SPECS,
         due::SPECS,
+        beat::SPECS,
         memory::SPECS,
         idle::SPECS,
         recovery::SPECS,
@@ -37,6 +39,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     drain::run(bench).await.context("drain")?;
     start::run(bench).await.context("start")?;
     due::run(bench).await.context("due")?;
+    beat::run(bench).await.context("beat")?;
     memory::run(bench).await.context("memory")?;
     idle::run(bench).await.context("idle")?;
     recovery::run(bench).await.context("recovery")?;

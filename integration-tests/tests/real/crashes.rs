@@ -7,7 +7,7 @@ use lovage::Handle;
 use lovage_core::{Clock, FailureKind, TaskId, ms, secs};
 use lovage_integration_tests::tasks::{abort, hold, nap, once, quick};
 use lovage_integration_tests::{
-    Event, History, Kill, Place, Stage, WorkerBuilder, WorkerProcess, eventually,
+    Event, History, Kill, Place, Process, ProcessBuilder, Stage, eventually,
 };
 
 use crate::stage;
@@ -22,13 +22,13 @@ const LEASE: Duration = ms(1500);
 
 /// Workers of one kind, one of which is killed and replaced again and again.
 struct Crew {
-    builder: WorkerBuilder,
-    present: Vec<WorkerProcess>,
+    builder: ProcessBuilder,
+    present: Vec<Process>,
     kills: Vec<Kill>,
 }
 
 impl Crew {
-    fn of(count: usize, builder: WorkerBuilder) -> Self {
+    fn of(count: usize, builder: ProcessBuilder) -> Self {
         let present = (0..count).map(|_| builder.spawn()).collect();
         Self {
             builder,

@@ -1,6 +1,7 @@
 //! Real worker processes against a real redis-server, under real faults: what `docs/guarantees.md` promises.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod beats;
 mod crashes;
 mod cuts;
 mod input;
@@ -19,5 +20,9 @@ async fn stage() -> Stage {
 
 /// A stage over `redis`.
 fn stage_over(redis: RedisServer) -> Stage {
-    Stage::over(redis, env!("CARGO_BIN_EXE_test-worker"))
+    Stage::over(
+        redis,
+        env!("CARGO_BIN_EXE_test-worker"),
+        env!("CARGO_BIN_EXE_test-beat"),
+    )
 }

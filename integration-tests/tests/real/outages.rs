@@ -5,7 +5,7 @@ use std::time::Duration;
 use lovage::{Client, Handle, SendError};
 use lovage_core::{TaskId, ms, secs};
 use lovage_integration_tests::tasks::{hold, nap, quick};
-use lovage_integration_tests::{LIMIT, Stage, WorkerProcess, eventually, stays};
+use lovage_integration_tests::{LIMIT, Process, Stage, eventually, stays};
 use lovage_test_redis::{Fault, FaultProxy, RedisServer};
 
 use crate::{stage, stage_over};
@@ -24,7 +24,7 @@ async fn slow_to_load() -> RedisServer {
 }
 
 /// A task that is sent now runs, and no worker process has ended.
-async fn tasks_run(client: &Client, workers: &mut [WorkerProcess], after: &str) {
+async fn tasks_run(client: &Client, workers: &mut [Process], after: &str) {
     let handle = eventually(&format!("a send is accepted after {after}"), async || {
         client.send(quick(1)).await.ok()
     })

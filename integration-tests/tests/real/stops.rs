@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lovage_core::{TaskId, ms, secs};
 use lovage_integration_tests::tasks::{block, compute, hold, quick, stubborn};
-use lovage_integration_tests::{LIMIT, Place, Stage, WorkerProcess, eventually};
+use lovage_integration_tests::{LIMIT, Place, Process, Stage, eventually};
 use lovage_test_redis::{Fault, FaultProxy};
 
 use crate::stage;
@@ -14,7 +14,7 @@ use crate::stage;
 /// Long: a worker that stops before it does so for another reason than its end.
 const LONG: Duration = secs(600);
 
-async fn stops_well(worker: &mut WorkerProcess) {
+async fn stops_well(worker: &mut Process) {
     let status = worker.end().await;
     assert_eq!(status.code(), Some(0), "{status}");
 }
@@ -24,7 +24,7 @@ async fn four_running<T: lovage_core::Task>(
     stage: &Stage,
     grace: Duration,
     task: impl Fn() -> T,
-) -> (WorkerProcess, Vec<TaskId>) {
+) -> (Process, Vec<TaskId>) {
     let client = stage.client().await;
     let worker = stage
         .worker()
@@ -43,7 +43,7 @@ async fn four_running<T: lovage_core::Task>(
 }
 
 /// All of `ids` are ready, without an attempt or a loss, and run so in another worker, which is answered.
-async fn given_back(stage: &Stage, ids: &[TaskId]) -> WorkerProcess {
+async fn given_back(stage: &Stage, ids: &[TaskId]) -> Process {
     let audit = stage.audit().await;
     audit.check();
     for id in ids {
