@@ -31,6 +31,8 @@ pub struct Stats {
     pub caught_up: Option<Millis>,
     /// Schedules whose record it cannot read.
     pub unreadable: usize,
+    /// Why the broker does not let it lead, nor stand by; `None` if it does.
+    pub broker_error: Option<String>,
     /// Why the entries it was started with, or last loaded, do not apply; `None` if they do.
     pub source_error: Option<String>,
 }

@@ -140,6 +140,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
         match bounded(self.call_max(), look).await {
             Ok(lead) => {
                 self.looking.worked();
+                self.shared.stats().broker_error = None;
                 match lead {
                     Lead::Held(tick) => self.lead(tick, asked).await,
                     Lead::Standby(leader) => self.stand_by(leader),
@@ -155,6 +156,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
                     self.leads_until = None;
                     self.stand(Standing::Unknown);
                 }
+                self.shared.stats().broker_error = Some(error.to_string());
                 Pause::Trouble(self.looking.failed("lead", &error))
             }
         }

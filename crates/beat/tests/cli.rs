@@ -304,10 +304,24 @@ async fn health_tells_who_leads_and_a_broker_that_is_away_is_waited_for() {
         get(&address, "/livez"),
         (200, serde_json::json!({ "live": true }))
     );
+    drop(redis);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (status, body) = get(&address, "/readyz");
+        if status == 503 {
+            assert_eq!(body["reasons"][0]["reason"], "broker_error", "{body}");
+            break;
+        }
+        assert!(
+            Instant::now() < until,
+            "it is ready without a broker: {body}"
+        );
+    }
+    let begun = Instant::now();
     running.signal("TERM");
     assert_eq!(running.ends(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(2), "whatever hangs");
 
-    drop(redis);
     let (running, address) = started(&url);
     running.says("the broker is away");
     let (status, body) = get(&address, "/readyz");

@@ -69,7 +69,11 @@ impl Probe for Watched {
         if !beat.live() {
             reasons.push(json!("the beat is shutting down"));
         }
-        if let Some(error) = beat.stats().source_error {
+        let stats = beat.stats();
+        if let Some(error) = stats.broker_error {
+            reasons.push(json!({ "reason": "broker_error", "error": error }));
+        }
+        if let Some(error) = stats.source_error {
             reasons.push(json!({ "reason": "source_error", "error": error }));
         }
         if reasons.is_empty() {
