@@ -116,12 +116,17 @@ impl Schedules {
         self.within(self.timetable.firings(&name, limit)).await
     }
 
-    async fn within<T>(
+    fn within<T>(
         &self,
-        call: impl Future<Output = Result<T, TimetableError>>,
-    ) -> Result<T, SchedulesError> {
-        let answer = timeout(self.client.deadline(), call).await;
-        Ok(answer.unwrap_or_else(|_| Err(no_answer().into()))?)
+        call: impl Future<Output = Result<T, TimetableError>> + Send,
+    ) -> impl Future<Output = Result<T, SchedulesError>> + Send {
+        // A change is read, decided and made: too much to be part of each caller's own future.
+        let call = Box::pin(call);
+        let deadline = self.client.deadline();
+        async move {
+            let answer = timeout(deadline, call).await;
+            Ok(answer.unwrap_or_else(|_| Err(no_answer().into()))?)
+        }
     }
 }
 
