@@ -144,7 +144,7 @@ impl Firing {
         })
     }
 
-    /// Reads what [`encode`](Self::encode) wrote, of this build or another. Never panics.
+    /// Reads what `encode` wrote, of this build or another. Never panics.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let wire: Wire = wire::decode(bytes)?;
         let id = || {

@@ -41,10 +41,10 @@ pub use entry::{Entry, HEADER_OCCURRENCE, HEADER_SCHEDULE, Origin};
 pub use error::ScheduleError;
 pub use every::{PERIOD_MAX, PERIOD_MIN};
 pub use firing::{Fate, Firing, Reason};
-pub use occurrence::{jitter, task_id};
 pub use instants::InstantError;
 #[doc(hidden)]
 pub use instants::IntoInstant;
+pub use occurrence::{jitter, task_id};
 pub use periodic::{LinkedError, Periodic, PeriodicDef, PeriodicError, program_name};
 pub use policies::{Fold, Gap, Misfire, Overlap};
 pub use schedule::Schedule;

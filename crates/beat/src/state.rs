@@ -139,7 +139,7 @@ impl Record {
         }))
     }
 
-    /// Reads what [`encode`](Self::encode) wrote, of this build or another. Never panics.
+    /// Reads what `encode` wrote, of this build or another. Never panics.
     pub fn decode(name: &ScheduleName, bytes: &[u8]) -> Result<Self, RecordError> {
         let wire: Wire = wire::decode(bytes).map_err(RecordError::new)?;
         if VERSION < wire.version {
