@@ -19,7 +19,11 @@ async fn fails_once(ctx: &TaskContext) -> anyhow::Result<u32> {
 
 /// When the tasks of the queue are due, earliest first.
 async fn dues(kit: &TestKit) -> Vec<Millis> {
-    let tasks = kit.client().scheduled("later", 0, 100).await.unwrap();
+    let tasks = kit
+        .client()
+        .scheduled("later", 0, 100)
+        .await
+        .expect("it is in this process");
     tasks.iter().map(|task| task.due).collect()
 }
 
@@ -163,8 +167,8 @@ async fn scheduled_tasks_are_listed_earliest_first_and_in_pages() {
     let kit = TestKit::new();
     let mut sent = Vec::new();
     for n in [3, 1, 2] {
-        let send = kit.client().send(note(n)).countdown(secs(n.into()));
-        sent.push((n, send.await.unwrap().id()));
+        let later = kit.client().send(note(n)).countdown(secs(n.into()));
+        sent.push((n, later.await.unwrap().id()));
     }
     kit.client().send(note(9)).await.unwrap();
     sent.sort_unstable();
