@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lovage_core::{ms, secs};
 use lovage_integration_tests::{Choir, eventually};
-use lovage_test_redis::RedisServer;
+use lovage_test_redis::{Fault, FaultProxy, RedisServer};
 
 use crate::{stage, stage_over};
 
@@ -151,6 +151,44 @@ fn libfaketime() -> String {
         .find(|path| path.is_file());
     let path = found.expect("libfaketime is not installed: run `cargo xtask setup`");
     path.to_str().expect("a plain path").to_owned()
+}
+
+/// Requests that take effect and answers that are lost, halves of answers, silence and refusals, on the connections of all
+/// beats at once.
+#[tokio::test]
+async fn beats_behind_broken_connections_fire_each_occurrence_once() {
+    const FAULTS: usize = 60;
+    let stage = stage().await;
+    let _workers = [stage.worker().spawn(), stage.worker().spawn()];
+    let proxy = FaultProxy::start(&stage.redis).await;
+    let mut choir = Choir::of(&stage, 5, LEASE, ALL).await;
+    for _ in 0..2 {
+        choir
+            .beats
+            .push(choir.beat(&stage).broker(&proxy.url()).spawn());
+    }
+    choir.leader(0).await;
+    for _ in 0..FAULTS {
+        let fault = match fastrand::u8(0..7) {
+            0 => Fault::Stall,
+            1 => Fault::HoldReplies,
+            2 => Fault::DropReplies,
+            3 => Fault::Swallow,
+            4 => Fault::Refuse,
+            _ => Fault::CutAfter(fastrand::usize(0..2_000)),
+        };
+        proxy.set(fault);
+        tokio::time::sleep(ms(fastrand::u64(0..250))).await;
+        proxy.set(Fault::Pass);
+        if fastrand::bool() {
+            proxy.reset_all();
+        }
+        tokio::time::sleep(ms(fastrand::u64(0..250))).await;
+    }
+    choir.each_occurrence_ran_once(&stage).await;
+    for beat in &mut choir.beats {
+        assert_eq!(beat.ended(), None, "no beat ended by itself");
+    }
 }
 
 #[tokio::test]
