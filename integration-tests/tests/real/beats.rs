@@ -175,7 +175,7 @@ async fn beats_behind_broken_connections_fire_each_occurrence_once() {
             2 => Fault::DropReplies,
             3 => Fault::Swallow,
             4 => Fault::Refuse,
-            _ => Fault::CutAfter(fastrand::usize(0..2_000)),
+            _ => Fault::CutAfter(fastrand::usize(0..6_000)),
         };
         proxy.set(fault);
         tokio::time::sleep(ms(fastrand::u64(0..250))).await;
