@@ -11,9 +11,16 @@ use crate::{stage, stage_over};
 /// Schedules of a second, and as many of a tenth of one.
 const EACH: usize = 25;
 const BEATS: usize = 3;
-const STRIKES: usize = 50;
-/// Short, so that many changes of the lead fit into a test.
-const LEASE: Duration = ms(600);
+/// How often a leader is killed or frozen, unless `LOVAGE_STRIKES` says otherwise.
+const STRIKES: u64 = 50;
+/// Short, so that many changes of the lead fit into a test; `LOVAGE_BEAT_LEASE_MS` is for those who have the time.
+const LEASE_MS: u64 = 600;
+const LEASE: Duration = ms(LEASE_MS);
+
+fn setting(variable: &str, unless: u64) -> u64 {
+    let text = std::env::var(variable).ok();
+    text.map_or(unless, |text| text.parse().expect("a number"))
+}
 
 /// Every occurrence counts, however late.
 const ALL: &str = "misfire = \"all\"";
@@ -24,13 +31,15 @@ async fn each_occurrence_fires_one_task() {
     let redis = RedisServer::builder().appendonly("always").start().await;
     let stage = stage_over(redis);
     let _workers = [stage.worker().spawn(), stage.worker().spawn()];
-    let mut choir = Choir::of(&stage, EACH, LEASE, ALL).await;
+    let lease = ms(setting("LOVAGE_BEAT_LEASE_MS", LEASE_MS));
+    let strikes = usize::try_from(setting("LOVAGE_STRIKES", STRIKES)).expect("a small number");
+    let mut choir = Choir::of(&stage, EACH, lease, ALL).await;
     for _ in 0..BEATS {
         choir.join(&stage);
     }
     let mut vacancies = Vec::new();
     let mut epoch = 0;
-    for strike in 0..STRIKES {
+    for strike in 0..strikes {
         let (place, leader) = choir.leader(epoch).await;
         tokio::time::sleep(ms(fastrand::u64(0..300))).await;
         let struck = Instant::now();
@@ -54,10 +63,10 @@ async fn each_occurrence_fires_one_task() {
     let tally = choir.each_occurrence_ran_once(&stage).await;
     vacancies.sort_unstable();
     println!(
-        "{} occurrences, each one task; lead vacant after {STRIKES} strikes, lease {LEASE:?}: median {:?}, longest {:?}",
+        "{} occurrences, each one task; lead vacant after {strikes} strikes, lease {lease:?}: median {:?}, longest {:?}",
         tally.occurrences,
-        vacancies[STRIKES / 2],
-        vacancies[STRIKES - 1],
+        vacancies[strikes / 2],
+        vacancies[strikes - 1],
     );
     for beat in &mut choir.beats {
         assert_eq!(beat.ended(), None, "no beat ended by itself");
