@@ -19,7 +19,13 @@ const QUEUE: &str = "mail";
 
 /// Context and state by any path, pattern and place.
 #[task]
-pub async fn places(a: u8, State(_b): lovage::State<u8>, _: &lovage::TaskContext, mut c: u8, _d: State<u16>) -> u8 {
+pub async fn places(
+    a: u8,
+    State(_b): lovage::State<u8>,
+    _: &lovage::TaskContext,
+    mut c: u8,
+    _d: State<u16>,
+) -> u8 {
     c += a;
     c
 }
