@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::signals::Signals;
 use crate::beat::RunningBeat;
 use crate::entry::Origin;
-use crate::file::{self, FileError, WATCH_EVERY, Watch};
+use crate::file::{self, FileError, Look, WATCH_AGAIN, WATCH_EVERY, Watch};
 use crate::sources::Source;
 
 /// A schedule file that is followed.
@@ -40,18 +40,31 @@ impl Follower {
 
     /// Has the beat do what the file says, again after each change and each SIGHUP. Never returns.
     pub(super) async fn run(mut self, beat: &RunningBeat, signals: &Signals) {
+        let mut pause = WATCH_EVERY;
         loop {
             let asked = tokio::select! {
                 () = signals.hangup() => true,
-                () = sleep(WATCH_EVERY) => false,
+                () = sleep(pause) => false,
             };
             let mut watch = self.watch;
-            let looked = blocking(move || (watch.changed(), watch)).await;
-            let Ok((changed, watch)) = looked else {
+            let looked = blocking(move || {
+                let told = if asked {
+                    watch.forget();
+                    Look::Changed
+                } else {
+                    watch.look()
+                };
+                (told, watch)
+            });
+            let Ok((told, watch)) = looked.await else {
                 return std::future::pending().await;
             };
             self.watch = watch;
-            if asked || changed {
+            pause = match told {
+                Look::Changing => WATCH_AGAIN,
+                Look::Same | Look::Changed => WATCH_EVERY,
+            };
+            if told == Look::Changed {
                 self.reload(beat).await;
             }
         }
