@@ -7,6 +7,7 @@ use lovage_core::{Inspect, Schedules, hours, ms, secs};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
+use crate::entry::Origin;
 use crate::sources::{self, Applied, Source, SourceError};
 use crate::stats::{Shared, Stats};
 use crate::ticker::Ticker;
@@ -97,6 +98,7 @@ impl<B: Schedules + Inspect> BeatBuilder<B> {
         let loader = Loader {
             broker: broker.clone(),
             shared: Arc::clone(&shared),
+            refused: Vec::new(),
         };
         let ticker = Ticker::new(broker, lease, Arc::clone(&shared));
         let gone = shared.gone.clone().drop_guard();
@@ -184,10 +186,12 @@ impl Drop for RunningBeat {
 struct Loader<B> {
     broker: B,
     shared: Arc<Shared>,
+    /// The origins whose last source does not apply, and why.
+    refused: Vec<(Origin, String)>,
 }
 
 impl<B: Schedules> Loader<B> {
-    async fn run(self, sources: Vec<Source>, mut reloads: mpsc::Receiver<Reload>) {
+    async fn run(mut self, sources: Vec<Source>, mut reloads: mpsc::Receiver<Reload>) {
         for source in sources {
             let origin = source.origin.clone();
             if let Err(error) = self.apply(&source).await {
@@ -200,22 +204,25 @@ impl<B: Schedules> Loader<B> {
         }
     }
 
-    async fn apply(&self, source: &Source) -> Result<Applied, SourceError> {
+    async fn apply(&mut self, source: &Source) -> Result<Applied, SourceError> {
         let applied = self.apply_when_there(source).await;
         let origin = &source.origin;
-        let mut stats = self.shared.stats();
-        match &applied {
+        self.refused.retain(|(refused, _)| refused != origin);
+        match applied {
+            // A program without schedules of its own removes those that it had. Mostly it had none.
+            Ok(done) if done == Applied::default() => {
+                tracing::debug!(%origin, "there are no schedules");
+            }
             Ok(Applied {
                 added,
                 changed,
                 removed,
                 unchanged,
-            }) => {
-                stats.source_error = None;
-                tracing::info!(%origin, added, changed, removed, unchanged, "schedules apply");
-            }
-            Err(error) => stats.source_error = Some(error.to_string()),
+            }) => tracing::info!(%origin, added, changed, removed, unchanged, "schedules apply"),
+            Err(ref error) => self.refused.push((origin.clone(), error.to_string())),
         }
+        let errors: Vec<&str> = self.refused.iter().map(|(_, error)| &**error).collect();
+        self.shared.stats().source_error = (!errors.is_empty()).then(|| errors.join("; "));
         applied
     }
 

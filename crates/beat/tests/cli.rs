@@ -167,7 +167,9 @@ fn a_bad_file_is_refused_with_all_that_is_wrong() {
         }
     }
     let (code, _, error) = answer(&["--check", "/nowhere/at/all"]);
-    assert!(code == 1 && error.contains("/nowhere/at/all"), "{error}");
+    assert_eq!(code, 1);
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
+    assert!(error.contains("/nowhere/at/all"), "{error}");
     let (code, _, error) = answer(&["--check"]);
     assert!(code == 2 && error.contains("--check"), "{error}");
 }
@@ -189,8 +191,9 @@ async fn a_beat_fires_the_files_schedules_lists_and_explains_them() {
         "--lease",
         "1s",
     ]);
-    running.says("schedules apply");
-    running.says("schedules apply");
+    // The first line of its kind: of code without schedules nothing is said.
+    let applied = running.says("schedules apply");
+    assert!(applied.contains("origin=the file"), "{applied}");
     let until = Instant::now() + PATIENCE;
     let explained = loop {
         let (code, out, error) = answer(&["--broker", &url, "--explain", "tick", "--json"]);

@@ -166,6 +166,26 @@ async fn beats_that_start_together_agree_on_their_source() {
 }
 
 #[tokio::test]
+async fn a_source_that_applies_hides_no_other_that_does_not() {
+    let stage = Stage::new();
+    stage.add(entry("mine", every(1))).await;
+    let taken = code(vec![entry("mine", every(1))]);
+    let other = file(vec![entry("theirs", every(1))]);
+    let builder = Beat::builder(stage.broker.clone()).sources([taken, other.clone()]);
+    let beat = builder.start().await.unwrap();
+    // Behind both that it was started with.
+    beat.reload(other).await.unwrap();
+    let error = beat.stats().source_error.unwrap();
+    assert!(
+        error.contains("the code of shop names the schedule mine"),
+        "{error}"
+    );
+
+    beat.reload(code(vec![])).await.unwrap();
+    assert_eq!(beat.stats().source_error, None);
+}
+
+#[tokio::test]
 async fn a_run_by_hand_needs_no_beat() {
     let stage = Stage::new();
     stage.add(entry("a", every(3600))).await;
