@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use problem::{FileError, Problem};
-pub use watch::{WATCH_EVERY, Watch};
+pub use watch::{Look, WATCH_AGAIN, WATCH_EVERY, Watch};
 
 use crate::entry::{Entry, Origin};
 use problem::Problems;
@@ -42,9 +42,9 @@ pub struct Contents {
 /// # Errors
 /// All that is wrong with the file, each with its line. There are no entries then.
 pub fn read(path: &Path, label: &str, tasks: &Registry) -> Result<Contents, FileError> {
-    let text = read_text(path).map_err(|source| FileError::Unreadable {
+    let text = read_text(path).map_err(|reason| FileError::Unreadable {
         path: path.to_owned(),
-        source,
+        reason,
     })?;
     parse(&text, label, tasks).map_err(|problems| FileError::Refused {
         path: path.to_owned(),

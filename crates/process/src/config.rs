@@ -16,12 +16,12 @@ pub const NAMESPACE_DEFAULT: &str = "lovage";
 #[non_exhaustive]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {path}: {source}; check --config")]
+    #[error("cannot read the configuration file {path}: {reason}; check --config")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
+        /// Why not. No `source`: a chain of errors would say it twice.
+        reason: std::io::Error,
     },
     /// The file is not TOML, or holds what is not a setting.
     #[error("the configuration file {path} makes no sense: {reason}")]
@@ -35,9 +35,9 @@ pub enum FileError {
 
 /// Reads a TOML file of settings.
 pub fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| FileError::Unreadable {
+    let text = std::fs::read_to_string(path).map_err(|reason| FileError::Unreadable {
         path: path.to_owned(),
-        source,
+        reason,
     })?;
     toml::from_str(&text).map_err(|error| FileError::Malformed {
         path: path.to_owned(),

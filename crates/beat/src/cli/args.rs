@@ -168,9 +168,8 @@ impl Args {
 
     /// The name of the application: the program's, unless one is set.
     pub fn app(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(crate::periodic::program_name)
+        let named = self.name.clone().filter(|name| !name.is_empty());
+        named.unwrap_or_else(crate::periodic::program_name)
     }
 
     pub(super) fn count(&self) -> usize {
@@ -225,6 +224,18 @@ mod tests {
             args.schedules.as_deref(),
             Some(Path::new("/etc/schedules.toml"))
         );
+    }
+
+    #[test]
+    fn an_application_without_a_name_is_called_as_its_program() {
+        let program = crate::periodic::program_name();
+        for (flags, name) in [
+            (&[][..], &*program),
+            (&["--name", ""], &program),
+            (&["--name", "a"], "a"),
+        ] {
+            assert_eq!(parse(flags).unwrap().app(), name, "{flags:?}");
+        }
     }
 
     #[test]

@@ -72,7 +72,10 @@ pub(super) fn print(path: &Path, tasks: &Registry, as_json: bool) -> anyhow::Res
     for name in &contents.disabled {
         writeln!(text, "{name}: not enabled\n")?;
     }
-    let count = checked.len();
-    writeln!(text, "{} is good: {count} schedules", path.display())?;
+    let count = match checked.len() {
+        1 => "1 schedule".to_owned(),
+        several => format!("{several} schedules"),
+    };
+    writeln!(text, "{} is good: {count}", path.display())?;
     Ok(answer(text)?)
 }

@@ -27,7 +27,7 @@ pub(super) fn local(zone: &TimeZone, instant: Millis) -> Option<String> {
     stamp(instant).map(|stamp| text(zone, stamp))
 }
 
-/// An occurrence of a schedule as people see it; `before` is the offset that the one before it had.
+/// An occurrence of a schedule as people see it.
 pub(super) fn occurrence(schedule: &Schedule, instant: Millis) -> Local {
     let zone = zone(schedule);
     let Some(stamp) = stamp(instant) else {

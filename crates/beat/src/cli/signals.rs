@@ -38,7 +38,7 @@ impl Signals {
             .spawn(move || {
                 runtime.block_on(async {
                     let signal = listener.end(&heard.hangup).await;
-                    tracing::info!(signal, "giving up the lead; a second signal ends at once");
+                    tracing::info!(signal, "ending; a second signal ends at once");
                     heard.first.notify_one();
                     let second = listener.end(&heard.hangup);
                     // Whether it came or not.

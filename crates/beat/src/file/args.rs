@@ -10,7 +10,7 @@ use super::table::integer;
 /// The arguments of a table; instants and dates are texts as RFC 3339 has them.
 ///
 /// # Errors
-/// A number that has more than 64 bits.
+/// A number that TOML does not have.
 pub(super) fn encode(table: &DeTable<'_>) -> Result<Bytes, String> {
     rmp_serde::to_vec_named(&Fields(table))
         .map(Bytes::from)
@@ -37,7 +37,10 @@ impl Serialize for Value<'_> {
             DeValue::String(text) => serializer.serialize_str(text),
             DeValue::Integer(number) => match integer(number) {
                 Some(number) => serializer.serialize_i64(number),
-                None => Err(S::Error::custom(format!("{number} has more than 64 bits"))),
+                None => Err(S::Error::custom(format!(
+                    "{number} is beyond the numbers of TOML, which end at {}; write it as a text",
+                    i64::MAX
+                ))),
             },
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
                 Ok(number) => serializer.serialize_f64(number),

@@ -24,12 +24,12 @@ pub struct Problem {
 #[non_exhaustive]
 pub enum FileError {
     /// It cannot be read.
-    #[error("cannot read the schedule file {path}: {source}; check --schedules")]
+    #[error("cannot read the schedule file {path}: {reason}")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
-        source: io::Error,
+        /// Why not. No `source`: a chain of errors would say it twice.
+        reason: io::Error,
     },
     /// It makes no sense.
     #[error("the schedule file {path} is refused:{}", Lines(problems))]

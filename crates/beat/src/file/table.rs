@@ -158,8 +158,10 @@ impl<'a, 't> Table<'a, 't> {
     pub(super) fn degrees(&mut self, key: &str) -> Option<f64> {
         let read = self.read(key, |value| match value {
             DeValue::Float(number) => number.as_str().parse().map_err(|_| "no number".to_owned()),
-            // Few digits: more are out of range, and refused as such.
-            DeValue::Integer(number) => number.as_str().parse().map_err(|_| "no number".to_owned()),
+            DeValue::Integer(number) => integer(number)
+                .and_then(|number| i32::try_from(number).ok())
+                .map(f64::from)
+                .ok_or_else(|| format!("{number} is no number of degrees")),
             other => Err(unexpected(other, "degrees, as in 38.72 or -9.14")),
         });
         read.map(|(degrees, _)| degrees)

@@ -312,6 +312,19 @@ starting = 2026-09-02T00:00:00
 }
 
 #[test]
+fn numbers_are_read_with_their_radix_and_end_where_toml_does() {
+    let text =
+        "[schedules.a]\nsolar = \"sunset\"\nlatitude = 0x10\nlongitude = -9\ntask = \"tick\"\n";
+    let expected = Schedule::solar(SolarEvent::Sunset, 16.0, -9.0).unwrap();
+    assert_eq!(parsed(text).entries[0].schedule, expected);
+    let text = format!("{text}args = {{ big = 9223372036854775808 }}\n");
+    let problems = parse(&text, "test.toml", &linked()).unwrap_err();
+    let expected =
+        "args: 9223372036854775808 is beyond the numbers of TOML, which end at 9223372036854775807";
+    assert!(problems[0].message.starts_with(expected), "{problems:?}");
+}
+
+#[test]
 fn all_that_is_no_toml_is_told_at_once_with_its_line() {
     let text = "[schedules.a]\ncron = 0 9\ntask = \"tick\n[schedules.a]\n";
     let problems = parse(text, "test.toml", &linked()).unwrap_err();
