@@ -1,6 +1,8 @@
 //! A connection that is cut before, within and behind every reply: the finite list of what a broken network can do
 //! to one call. After each cut the call is made again, and everything must be as after one call.
 
+mod beat;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 
