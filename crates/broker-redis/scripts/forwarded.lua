@@ -7,13 +7,14 @@ local queue, up_to = ARGV[1], tonumber(ARGV[2])
 
 local refusal = wrong_type({outboxes, 'set'})
 if refusal then return refusal end
-local large = redis.call('HGET', meta, 'large')
+local settings = redis.call('HMGET', meta, 'large', 'number')
+local large, last = settings[1], last_given(settings[2])
 local done, ends = 0, false
 while not ends do
   local entries = some_entries(outbox, done, CHUNK, large)
   ends = #entries == 0
   for i = 1, #entries do
-    local number = number_of(entries[i])
+    local number = number_of(entries[i], last)
     -- What has no number is left to outbox.lua.
     if not number or up_to < number then
       ends = true

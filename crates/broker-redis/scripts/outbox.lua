@@ -8,16 +8,19 @@ local queue, max = ARGV[1], tonumber(ARGV[2])
 
 local refusal = wrong_type({outboxes, 'set'})
 if refusal then return refusal end
-local large = redis.call('HGET', meta, 'large')
-local found, rubbish, bytes, read, fits = {}, {}, 0, 0, true
+local settings = redis.call('HMGET', meta, 'large', 'number')
+local large, last = settings[1], last_given(settings[2])
+local found, rubbish, bytes, read, fits, highest = {}, {}, 0, 0, true, -1
 while fits and read < max do
   local entries = some_entries(outbox, read, max - read, large)
   if #entries == 0 then break end
   for i = 1, #entries do
     local entry = entries[i]
-    fits = fits and (#found == 0 or bytes + #entry <= BYTES_MAX)
-    if fits and number_of(entry) then
-      bytes = bytes + #entry
+    local number = number_of(entry, last)
+    -- A page is taken out up to its last number once it was forwarded: that must be its highest one.
+    fits = fits and (not number or highest < number) and (#found == 0 or bytes + #entry <= BYTES_MAX)
+    if fits and number then
+      bytes, highest = bytes + #entry, number
       found[#found + 1] = entry
     elseif fits then
       rubbish[#rubbish + 1] = entry

@@ -2,10 +2,17 @@
 
 local ENTRY_HEAD_BYTES = 24
 
--- nil for what somebody pushed by hand.
-local function number_of(entry)
+-- The last number that was given. Without the counter it is not known: any that a Lua number holds exactly.
+local function last_given(counter)
+  return tonumber(counter) or 9007199254740991
+end
+
+-- nil for what somebody pushed by hand: too short, or with a number that was never given. A queue that had seen such a
+-- one would take none of those that are given from now on.
+local function number_of(entry, last)
   if #entry < ENTRY_HEAD_BYTES then return nil end
-  return (struct.unpack('>I8', entry))
+  local number = struct.unpack('>I8', entry)
+  if number <= last then return number end
 end
 
 -- Entries from position `first` on, some of the next `n`; none behind the last one. Where there may be large ones it is

@@ -7,7 +7,7 @@ use redis::Value;
 
 use crate::broker::Shared;
 use crate::error::unexpected;
-use crate::reply::{list, number};
+use crate::reply::{list, number, word};
 use crate::script::{Script, script};
 use crate::transitions::schedule::{read_name, read_schedule};
 
@@ -20,7 +20,7 @@ pub(crate) async fn schedules(
 ) -> Result<Looked<Vec<StoredSchedule>>, BrokerError> {
     let keys = &shared.beat;
     let now = shared.now();
-    let begin = after.map_or_else(|| "-".to_owned(), |name| format!("({name}"));
+    let mut begin = after.map_or_else(|| b"-".to_vec(), |name| behind(name.as_str().as_bytes()));
     loop {
         let reply = shared
             .connection
@@ -32,19 +32,26 @@ pub(crate) async fn schedules(
             })
             .await?;
         let page = read(reply).ok_or_else(|| unexpected("schedules"))?;
-        // A page of names that stand for nothing, which are gone now, is not the last one.
-        if page.names == 0 || !page.found.is_empty() {
-            return Ok(Looked {
-                now: page.now,
-                found: page.found,
-            });
+        // A page of what stands for nothing, or was written by hand and is no schedule, is not the last one.
+        match page.last {
+            Some(last) if page.found.is_empty() => begin = behind(&last),
+            _ => {
+                let (now, found) = (page.now, page.found);
+                return Ok(Looked { now, found });
+            }
         }
     }
 }
 
+/// The names behind this one.
+fn behind(name: &[u8]) -> Vec<u8> {
+    [b"(", name].concat()
+}
+
 struct Page {
     now: Millis,
-    names: usize,
+    /// The last name, whatever it stands for; none where there are no more.
+    last: Option<Vec<u8>>,
     found: Vec<StoredSchedule>,
 }
 
@@ -64,9 +71,6 @@ fn read(reply: Value) -> Option<Page> {
             read_schedule(read_name(name)?, &version, &wake, record)
         })
         .collect();
-    Some(Page {
-        now,
-        names: names.len(),
-        found,
-    })
+    let last = names.last().map(|name| word(name).to_vec());
+    Some(Page { now, last, found })
 }

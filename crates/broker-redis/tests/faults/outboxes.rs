@@ -9,7 +9,7 @@ use lovage_core::{
 };
 use lovage_test_redis::RedisServer;
 
-use crate::common::{at_most, claim, connect, done, encoded, envelope, mail, worker};
+use crate::common::{at_most, claim, connect, done, encoded, envelope, mail, soon, worker};
 
 fn name(text: &str) -> ScheduleName {
     ScheduleName::parse(text).unwrap()
@@ -74,6 +74,63 @@ async fn rubbish_in_an_outbox_holds_nothing_up() {
         .unwrap();
     assert_eq!(outbox(&broker).await, []);
     assert_eq!(hold(&broker).await.outboxes, []);
+}
+
+/// The text of somebody who took an outbox for a list of texts. Read as a number it is above all that were ever given:
+/// a queue that had seen it would take no task any more.
+#[tokio::test]
+async fn rubbish_that_could_have_a_number_takes_no_tasks_with_it() {
+    const OUTBOX: &str = "{lovage}:outbox:mail";
+    const TEXT: &str = "a text that is longer than the head of an entry";
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    for (round, command) in ["LPUSH", "RPUSH"].into_iter().enumerate() {
+        let task = encoded(1);
+        let id = task[0].id();
+        store(&broker, &format!("of-{round}"), Bytes::new(), task).await;
+        // Beyond the last number given, if not beyond all numbers.
+        let number: u64 = server
+            .cli(&["HGET", "{lovage}:meta", "number"])
+            .await
+            .unwrap();
+        let mut next = (number + 1_000_000).to_be_bytes().to_vec();
+        next.resize(40, b'x');
+        server.cli::<()>(&[command, OUTBOX, TEXT]).await.unwrap();
+        let push = [command.as_bytes(), OUTBOX.as_bytes(), &next];
+        server.cli::<()>(&push).await.unwrap();
+
+        let waiting = outbox(&broker).await;
+        assert_eq!(waiting.iter().map(|task| task.id).collect::<Vec<_>>(), [id]);
+        let forwarded = broker.forward(&mail(), waiting.clone()).await.unwrap();
+        assert_eq!((forwarded.stored, forwarded.known), (1, 0), "{command}");
+        assert!(!broker.forwarded(&mail(), waiting[0].number).await.unwrap());
+    }
+}
+
+/// A forwarder takes out what it has brought, up to the last number of its page: were that not the highest one,
+/// nothing would be taken out, and it would bring the same page for ever.
+#[tokio::test]
+async fn numbers_out_of_order_hold_nothing_up() {
+    const OUTBOX: &str = "{lovage}:outbox:mail";
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    let tasks = encoded(2);
+    let ids: Vec<TaskId> = tasks.iter().map(Encoded::id).collect();
+    store(&broker, "report", Bytes::new(), tasks).await;
+    let push = [&b"RPUSH"[..], OUTBOX.as_bytes(), &[0; 40]];
+    server.cli::<()>(&push).await.unwrap();
+    let mut pages = Vec::new();
+    loop {
+        let waiting = outbox(&broker).await;
+        let Some(last) = waiting.last() else { break };
+        pages.push(waiting.len());
+        assert!(pages.len() < 9, "{pages:?}");
+        broker.forward(&mail(), waiting.clone()).await.unwrap();
+        broker.forwarded(&mail(), last.number).await.unwrap();
+    }
+    let worker = worker(&broker).await;
+    let held = claim(&broker, worker, 10).await;
+    assert_eq!(held.iter().map(|task| task.id).collect::<Vec<_>>(), ids);
 }
 
 #[tokio::test]
@@ -202,6 +259,33 @@ async fn names_and_wakes_that_stand_for_nothing_are_cleaned_up() {
         .await
         .unwrap();
     assert_eq!(hold(&broker).await.due[0].record, Bytes::new());
+}
+
+/// Each is looked at, and none ends the paging or is asked for again and again.
+#[tokio::test]
+async fn names_that_are_none_and_versions_that_are_no_numbers_end_no_paging() {
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    for text in ["a", "z"] {
+        store(&broker, text, Bytes::new(), Vec::new()).await;
+    }
+    for (text, version) in [("no name", "5"), ("x", "no number"), ("y", "")] {
+        for command in [
+            ["HSET", "{lovage}:versions", text, version],
+            ["ZADD", "{lovage}:names", "0", text],
+        ] {
+            server.cli::<()>(&command).await.unwrap();
+        }
+    }
+    let after = name("a");
+    let page = soon("page", broker.schedules(Some(&after), 1)).await;
+    let found = page.unwrap().found;
+    assert_eq!(
+        found.iter().map(|s| &s.name).collect::<Vec<_>>(),
+        [&name("z")]
+    );
+    let page = soon("page", broker.schedules(Some(&name("z")), 1)).await;
+    assert_eq!(page.unwrap().found, []);
 }
 
 #[tokio::test]
