@@ -21,7 +21,7 @@ pub use order::{CATALOGUE, Order, Product, Step};
 pub use report::{Sales, ZONE};
 pub use settings::{Pace, Settings};
 pub use shop::{KEY_BYTES_MAX, PlaceError, Shop};
-pub use signals::stopped;
+pub use signals::{closed, stopped};
 pub use sink::Sink;
 pub use tasks::{
     MAIL_QUEUE, ORDERS_QUEUE, daily_sales_report, fulfil, pick_up_orders, send_receipt,

@@ -23,7 +23,12 @@ pub(crate) struct Mail {
 pub(crate) async fn list(folder: PathBuf) -> io::Result<Vec<Mail>> {
     blocking(move || {
         let mut names: Vec<String> = Vec::new();
-        for entry in folder.read_dir()? {
+        let entries = match folder.read_dir() {
+            // No mail server has made it yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read?,
+        };
+        for entry in entries {
             let name = entry?.file_name().into_string().unwrap_or_default();
             if name.strip_suffix(ENDING).is_some() {
                 names.push(name);

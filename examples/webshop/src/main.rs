@@ -10,7 +10,7 @@ use clap::Parser;
 use lovage::CancellationToken;
 use lovage::prelude::*;
 use tokio::net::TcpListener;
-use webshop::{Settings, Shop, Sink, router, stopped};
+use webshop::{Settings, Shop, Sink, closed, router, stopped};
 
 /// Takes orders over HTTP.
 ///
@@ -89,17 +89,23 @@ async fn main() -> anyhow::Result<()> {
         async move { orders.follow(&stop).await }
     });
     let routes = router(Shop { client, orders }, mails, stop.clone());
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(async move {
-            stopped().await;
-            // The streams of open pages would never end by themselves.
-            stop.cancel();
-        })
-        .await?;
+    // The streams of open pages end with this as well.
+    let serving =
+        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        served = serving.into_future() => served?,
+        () = closed(&stop) => {}
+    }
     following.await?;
     if let Some((worker, beat)) = inside {
-        beat.shutdown().await;
-        worker.shutdown().await;
+        let ended = async {
+            beat.shutdown().await;
+            worker.shutdown().await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = stopped() => {}
+        }
     }
     Ok(())
 }

@@ -1,17 +1,17 @@
-//! The programs as they are deployed, over a real Redis: an order is completed though a worker is killed.
+//! The programs as they are deployed: an order is completed though a worker is killed, and a shop closes when it is told.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use lovage::secs;
 use lovage_test_redis::RedisServer;
 use tokio::net::TcpListener;
 use webshop::Sink;
 
-use crate::http::{Events, get, post_json, try_get};
+use crate::http::{Events, get, post_json};
 use crate::stage::{ADA, done, mails, mails_in};
 
 /// A process, killed and waited for when dropped.
@@ -26,9 +26,31 @@ impl Process {
             .env("WEBSHOP_SMTP", format!("smtp://{smtp}"))
             .env("WEBSHOP_PACE_MS", "200")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null());
         Self(command.spawn().unwrap())
+    }
+
+    /// A web server, and where it has opened.
+    fn web(folder: &Path, smtp: SocketAddr, flags: &[&str]) -> (Self, SocketAddr) {
+        let listen = ["--listen", "127.0.0.1:0"];
+        let flags = [&listen[..], flags].concat();
+        let mut web = Self::start(env!("CARGO_BIN_EXE_webshop"), folder, smtp, &flags);
+        let out = BufReader::new(web.0.stdout.take().unwrap());
+        let is_open = |line: String| {
+            line.strip_prefix("the shop is open at http://")?
+                .parse()
+                .ok()
+        };
+        let mut lines = out.lines().map_while(Result::ok);
+        let address = lines.find_map(is_open).unwrap();
+        (web, address)
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.unwrap().success());
     }
 
     fn kill9(&mut self) {
@@ -51,9 +73,6 @@ async fn orders_are_completed_though_a_worker_is_killed() {
     // A mail server that is slow to say a word: connections come in, and workers wait with mails in their hands.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let smtp = silent.local_addr().unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
 
     let url = server.url();
     let worker = || {
@@ -67,20 +86,10 @@ async fn orders_are_completed_though_a_worker_is_killed() {
     };
     let (mut killed, _other) = (worker(), worker());
     let mails_folder = mails_in(folder.path());
-    let flags = [
-        "--broker",
-        &url,
-        "--listen",
-        &address.to_string(),
-        "--mails",
-        mails_folder.to_str().unwrap(),
-    ];
-    let _web = Process::start(env!("CARGO_BIN_EXE_webshop"), folder.path(), smtp, &flags);
-    let limit = Instant::now() + secs(30);
-    while try_get(address, "/healthz").await.is_none() {
-        assert!(Instant::now() < limit, "the web server does not answer");
-        tokio::time::sleep(lovage::ms(20)).await;
-    }
+    let flags = ["--broker", &url, "--mails", mails_folder.to_str().unwrap()];
+    let (_web, address) = Process::web(folder.path(), smtp, &flags);
+    let list = get(address, "/mails").await;
+    assert_eq!(list.status, 200, "before any mail server: {list:?}");
 
     for order in 0..ORDERS {
         // Each is clicked twice, at once.
@@ -116,4 +125,31 @@ async fn orders_are_completed_though_a_worker_is_killed() {
         })
         .collect();
     assert_eq!((mails.len(), ids.len()), (20, 20));
+}
+
+#[test]
+fn a_shop_that_is_told_twice_to_close_does_not_wait_for_a_request_that_never_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody orders: no mail server is asked for.
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+    let (mut web, address) = Process::web(folder.path(), nobody, &["--broker", "memory://"]);
+    let open = |request: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(secs(30))).unwrap();
+        write!(stream, "{request}\r\nHost: shop\r\n").unwrap();
+        stream
+    };
+    let mut half = open("POST /orders HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9");
+    write!(half, "Content-Type: application/json\r\n\r\n").unwrap();
+    let mut page = open("GET /events HTTP/1.1");
+    write!(page, "\r\n").unwrap();
+    // Both are at work: one waits for its body, the other for news.
+    for stream in [&mut half, &mut page] {
+        assert_eq!(stream.read(&mut [0; 9]).unwrap(), 9);
+    }
+
+    web.signal("TERM");
+    page.read_to_end(&mut Vec::new()).unwrap();
+    web.signal("TERM");
+    assert!(web.0.wait().unwrap().success());
 }
