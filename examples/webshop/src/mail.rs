@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
+use lettre::address::Envelope;
 use lettre::message::{Mailbox, MessageBuilder, MultiPart};
 use lettre::transport::smtp::response::Category;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
@@ -72,11 +73,10 @@ pub(crate) fn receipt(order: &Order) -> Result<Message, TaskError> {
         quantity = order.quantity,
         title = escape(title),
     );
-    let mail = Message::builder()
-        .from(ours("Web shop", "orders"))
-        .to(Mailbox::new(Some(name), address))
-        .subject(format!("Your order {}", order.number));
-    finish(mail, &format!("receipt.{}", order.id), plain, html)
+    let mail = Message::builder().subject(format!("Your order {}", order.number));
+    let customer = Mailbox::new(Some(name), address);
+    let boxes = (ours("Web shop", "orders"), customer);
+    finish(mail, boxes, &format!("receipt.{}", order.id), plain, html)
 }
 
 /// The report of a day, for the owner of the shop.
@@ -102,21 +102,25 @@ pub(crate) fn report(sales: &Sales) -> Result<Message, TaskError> {
         html,
         "</table>\n<p>Together: <b>{total}</b></p>\n</body></html>"
     );
-    let mail = Message::builder()
-        .from(ours("Web shop", "reports"))
-        .to(ours("Owner", "owner"))
-        .subject(format!("Sales of {}", sales.day));
-    finish(mail, &format!("sales.{}", sales.day), plain, html)
+    let mail = Message::builder().subject(format!("Sales of {}", sales.day));
+    let boxes = (ours("Web shop", "reports"), ours("Owner", "owner"));
+    finish(mail, boxes, &format!("sales.{}", sales.day), plain, html)
 }
 
 /// A mail of two equal parts. `id` is of what it says: a second copy has the same one.
 fn finish(
     mail: MessageBuilder,
+    (from, to): (Mailbox, Mailbox),
     id: &str,
     plain: String,
     html: String,
 ) -> Result<Message, TaskError> {
-    mail.message_id(Some(format!("<{id}@{DOMAIN}>")))
+    // Unless it is said, the envelope is read out of the headers, which fails for some good addresses.
+    let envelope = Envelope::new(Some(from.email.clone()), vec![to.email.clone()]);
+    let mail = mail.envelope(envelope.map_err(TaskError::permanent)?);
+    mail.from(from)
+        .to(to)
+        .message_id(Some(format!("<{id}@{DOMAIN}>")))
         .multipart(MultiPart::alternative_plain_html(plain, html))
         .map_err(TaskError::permanent)
 }
@@ -133,20 +137,39 @@ mod tests {
     use super::*;
     use crate::order::Step;
 
-    fn receipt_for(name: &str) -> String {
-        let mail = receipt(&Order {
+    fn order(name: &str, email: &str) -> Order {
+        Order {
             id: "7b6c".to_owned(),
             number: 7,
             name: name.to_owned(),
-            email: "ada@example.org".to_owned(),
+            email: email.to_owned(),
             product: "cup".to_owned(),
             quantity: 2,
             cents: 32_00,
             placed_at: Millis::new(0),
             step: Step::Placed,
             receipt_sent: false,
-        });
+        }
+    }
+
+    fn receipt_for(name: &str) -> String {
+        let mail = receipt(&order(name, "ada@example.org"));
         String::from_utf8(mail.unwrap().formatted()).unwrap()
+    }
+
+    #[test]
+    fn each_address_that_the_form_takes_is_the_one_that_is_mailed_to() {
+        for (name, email) in [
+            ("Ada", "ada@example.org"),
+            ("<b> \"Ada\", Bob <bob@example.org>", "ada@example.org"),
+            ("Ada", "\"ada b\"@example.org"),
+            ("Ada", "ada@[127.0.0.1]"),
+            ("Ada\u{2028}\u{202e}", "ada+tag@xn--bcher-kva.example"),
+        ] {
+            let mail = receipt(&order(name, email)).unwrap();
+            let to: Vec<&str> = mail.envelope().to().iter().map(AsRef::as_ref).collect();
+            assert_eq!(to, [email], "{name}");
+        }
     }
 
     #[test]

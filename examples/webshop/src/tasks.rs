@@ -112,8 +112,7 @@ pub async fn daily_sales_report(
 }
 
 /// Sends the tasks of orders that were kept while the queue did not answer, or whose web server was killed before it
-/// could send them. What is on its way already, or dead, is not sent
-/// twice.
+/// could send them. What is on its way already, or dead, is not sent twice.
 #[lovage::periodic(every = mins(1), misfire = Misfire::Skip, overlap = Overlap::Skip)]
 #[lovage::task(queue = ORDERS_QUEUE, ignore_result)]
 pub async fn pick_up_orders(
