@@ -376,7 +376,13 @@ impl Book {
     fn read_on(&mut self) -> Result<(), JournalError> {
         let mut bytes = Vec::new();
         let mut read = || {
-            if self.file.metadata()?.len() <= self.end {
+            let length = self.file.metadata()?.len();
+            if length < self.end {
+                // Appending would fill the hole with zeros.
+                let shorter = format!("it had {} bytes and has {length} now", self.end);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, shorter));
+            }
+            if length == self.end {
                 return Ok(());
             }
             self.file.seek(SeekFrom::Start(self.end))?;

@@ -102,6 +102,12 @@ async fn half_a_line_of_a_killed_process_is_cut_off_and_nonsense_is_told() {
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
     assert_eq!(orders.get("b").await.unwrap().name, "Bob");
 
+    // Somebody has cut off what was read: nothing is written behind the hole.
+    fs::write(&path, &whole).unwrap();
+    let error = orders.place("c".to_owned(), draft("Cleo")).await;
+    assert!(matches!(error, Err(JournalError::Io { .. })), "{error:?}");
+    assert_eq!(fs::read(&path).unwrap(), whole);
+
     fs::write(&path, [&whole[..], b"{}\n"].concat()).unwrap();
     let error = Orders::open(&path).unwrap_err().to_string();
     assert!(
