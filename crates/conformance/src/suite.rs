@@ -21,6 +21,7 @@ macro_rules! suite {
                 amendments_are_made_in_their_order
                 no_amendments_are_nothing
                 more_amendments_than_a_batch_are_refused_whole
+                more_tasks_than_a_batch_are_refused_whole
                 a_full_outbox_refuses_only_its_own_queue
                 a_removed_schedule_loses_its_history_and_its_tasks_go_on
                 a_schedule_may_be_removed_with_its_last_task

@@ -205,6 +205,23 @@ pub async fn more_amendments_than_a_batch_are_refused_whole(harness: impl Harnes
     assert_eq!(done.count(), BATCH_MAX);
 }
 
+/// In all amendments of a call together.
+pub async fn more_tasks_than_a_batch_are_refused_whole(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let sending = |name: &str, count| Amendment {
+        sends: world.sends(count),
+        ..storing(name, None, None)
+    };
+    let mut amendments = vec![sending("a", BATCH_MAX), sending("b", 1)];
+    let answer = world.broker.amend(None, amendments.clone()).await;
+    assert!(matches!(answer, Err(BrokerError::Refused(_))), "{answer:?}");
+    assert_eq!(world.schedule("a").await, None);
+    assert_eq!(world.outbox().await, []);
+    amendments.pop();
+    world.amend(None, amendments).await;
+    assert_eq!(world.outbox().await.len(), BATCH_MAX);
+}
+
 /// A queue without workers must not stop the schedules of the others, nor fill the broker.
 pub async fn a_full_outbox_refuses_only_its_own_queue(harness: impl Harness) {
     let world = World::start(harness).await;
