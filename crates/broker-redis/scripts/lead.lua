@@ -9,8 +9,8 @@ local OUTBOXES_MAX, BYTES_MAX = 1000, 8 * 1024 * 1024
 local beat, max = ARGV[2], tonumber(ARGV[4])
 
 local now = now_of(ARGV[1])
-local settings = redis.call('HMGET', meta, 'leader', 'epoch', 'lease', 'number')
-local leader, epoch, lease_end = settings[1], settings[2], tonumber(settings[3]) or 0
+local settings = redis.call('HMGET', meta, 'leader', 'epoch', 'lease', 'renewed', 'number')
+local leader, epoch, lease_end = settings[1], settings[2], end_of_lease(settings[3], settings[4], now)
 local keeps = leader == beat and epoch
 if leader and not keeps and now < lease_end then
   return {'standby', leader, epoch or '0', digits(lease_end), digits(now)}
@@ -27,11 +27,10 @@ local next_wake = tonumber(redis.call('ZRANGE', wakes, #names, #names, 'WITHSCOR
 -- Which ones, where there are more, is left to chance: full queues must not keep the others from their turn.
 local queues = redis.call('SRANDMEMBER', outboxes, OUTBOXES_MAX)
 
-if keeps then
-  redis.call('HSET', meta, 'lease', digits(now + tonumber(ARGV[3])))
-else
-  epoch = digits(last_number(settings[4], now) + 1)
-  redis.call('HSET', meta, 'leader', beat, 'epoch', epoch, 'number', epoch, 'lease', digits(now + tonumber(ARGV[3])))
+redis.call('HSET', meta, 'lease', digits(now + tonumber(ARGV[3])), 'renewed', digits(now))
+if not keeps then
+  epoch = digits(last_number(settings[5], now) + 1)
+  redis.call('HSET', meta, 'leader', beat, 'epoch', epoch, 'number', epoch)
 end
 for i = 1, #names do
   if not their_versions[i] then redis.call('ZREM', wakes, names[i]) end

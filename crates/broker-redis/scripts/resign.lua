@@ -5,6 +5,6 @@
 local meta, standby = KEYS[1], KEYS[2]
 
 if redis.call('HGET', meta, 'leader') ~= ARGV[1] then return 'not_leader' end
-redis.call('HDEL', meta, 'leader', 'lease')
+redis.call('HDEL', meta, 'leader', 'lease', 'renewed')
 ring(standby)
 return 'resigned'

@@ -17,7 +17,7 @@ use crate::transitions::leader::read_leader;
 use crate::transitions::schedule::{read_name, read_schedule};
 
 /// Runs in a full Redis as well: its leader drains the outboxes.
-static LEAD: LazyLock<Script> = script!("lead", Run, ["now", "chunks", "numbers"]);
+static LEAD: LazyLock<Script> = script!("lead", Run, ["now", "chunks", "numbers", "lease"]);
 
 pub(crate) async fn lead(
     shared: &Shared,

@@ -10,7 +10,7 @@ use crate::error::unexpected;
 use crate::reply::{list, number, word};
 use crate::script::{Script, script};
 
-static LEADER: LazyLock<Script> = script!("leader", Run, ["now"]);
+static LEADER: LazyLock<Script> = script!("leader", Run, ["now", "lease"]);
 
 pub(crate) async fn leader(shared: &Shared) -> Result<Option<Leader>, BrokerError> {
     let now = shared.now();

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage_broker_redis::{RedisBroker, RedisConfig};
 use lovage_core::{
-    Amended, Amendment, BeatId, Broker, BrokerError, Change, Control, EnqueueError, Inspect, Lead,
-    Millis, Outgoing, Place, Rescheduled, ScheduleName, Schedules, TaskId, Tick, When, ms, secs,
+    Amended, Amendment, BeatId, Broker, BrokerError, Change, Clock, Control, EnqueueError, Inspect,
+    Lead, ManualClock, Millis, Outgoing, Place, Rescheduled, ScheduleName, Schedules, TaskId, Tick,
+    When, ms, secs,
 };
 use lovage_test_redis::{Fault, FaultProxy, RedisServer};
 
@@ -405,4 +406,23 @@ async fn a_leader_is_woken_for_what_it_changes_beside_its_loop_and_not_for_what_
     };
     broker.amend(None, vec![later]).await.unwrap();
     assert!(rung().await, "a person's change");
+}
+
+/// How long the lease lasts is not known then. The lead of one that lives costs it its epoch, and nothing else.
+#[tokio::test]
+async fn a_lead_is_free_where_the_clock_has_gone_back_behind_it() {
+    let server = RedisServer::start().await;
+    let at = async |hour: u64| {
+        let clock = ManualClock::starting_at(Millis::new(hour * 3_600_000));
+        let config = RedisConfig::new(server.url()).clock(Clock::Manual(clock));
+        RedisBroker::connect(&config).await.unwrap()
+    };
+    let (before, after) = (at(9).await, at(8).await);
+    let [dead, next, third] = [(); 3].map(|()| BeatId::random());
+    let epoch = hold(&before, dead).await.epoch;
+    assert_eq!(after.leader().await.unwrap().unwrap().ends_in, ms(0));
+    assert!(epoch < hold(&after, next).await.epoch);
+    let stands_by = after.lead(third, LEASE, at_most(1)).await.unwrap();
+    assert!(matches!(stands_by, Lead::Standby(_)), "{stands_by:?}");
+    assert_eq!(after.leader().await.unwrap().unwrap().ends_in, LEASE);
 }
