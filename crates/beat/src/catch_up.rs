@@ -19,6 +19,8 @@ pub(crate) struct CatchUp {
 struct Going {
     since: Instant,
     told: Instant,
+    /// What was fired and skipped by then: without progress there is nothing to tell.
+    told_of: (u64, u64),
     fired: u64,
     skipped: u64,
 }
@@ -40,6 +42,7 @@ impl CatchUp {
             Going {
                 since: now,
                 told: now,
+                told_of: (fired, skipped),
                 fired: 0,
                 skipped: 0,
             }
@@ -51,8 +54,9 @@ impl CatchUp {
             let took = going.since.elapsed();
             tracing::info!(fired, skipped, ?took, "caught up");
             self.going = None;
-        } else if TELL_EVERY <= now.duration_since(going.told) {
-            going.told = now;
+        } else if TELL_EVERY <= now.duration_since(going.told) && going.told_of != (fired, skipped)
+        {
+            (going.told, going.told_of) = (now, (fired, skipped));
             tracing::info!(?behind, fired, skipped, "still catching up");
         }
     }

@@ -1,5 +1,7 @@
 //! Makes the changes of a plan: what the broker is to store, and batches of it within the broker's bounds.
 
+use std::time::Duration;
+
 use lovage_core::{Amendment, BATCH_MAX, Change, EncodeError, Encoded, Millis, StoredSchedule};
 
 use crate::firing::{Fate, Firing};
@@ -20,6 +22,8 @@ pub(crate) struct Draft {
     pub(crate) amendment: Amendment,
     /// Occurrences that are skipped, as far as they were counted.
     pub(crate) skipped: u64,
+    /// How late its first due occurrence was.
+    pub(crate) behind: Duration,
     /// What is written; `None` where only the instant of the next look is moved.
     pub(crate) record: Option<Record>,
 }
@@ -32,6 +36,10 @@ impl Draft {
         now: Millis,
         previous: Previous,
     ) -> Result<Self, EncodeError> {
+        let due = record.state.next.filter(|_| record.state.paused.is_none());
+        let behind = due.map_or(Duration::ZERO, |next| {
+            now.since(plan::fires_at(&record.entry, next))
+        });
         let task_bytes = record.entry.template.args.len() + 512;
         let fire_max = (FIRE_BYTES_MAX / task_bytes).clamp(1, FIRE_MAX);
         let plan = plan::plan(&record.entry, &record.state, now, previous, fire_max);
@@ -62,6 +70,7 @@ impl Draft {
             stored,
             amendment,
             skipped: firings.iter().map(skipped).sum(),
+            behind,
             record: Some(record),
         })
     }
@@ -82,6 +91,7 @@ impl Draft {
             stored,
             amendment,
             skipped: 0,
+            behind: Duration::ZERO,
             record: None,
         }
     }

@@ -64,6 +64,8 @@ pub enum Reason {
     },
     /// The schedule was paused.
     Paused,
+    /// It waited for the end of a run, and the schedule was given other times or fewer runs meanwhile.
+    Changed,
     /// Something that a newer build wrote.
     Other(String),
 }
@@ -75,6 +77,7 @@ impl fmt::Display for Reason {
             Self::Missed => f.write_str("missed: no beat was there in time"),
             Self::Overlapped { live } => write!(f, "overlapped: task {live} was still live"),
             Self::Paused => f.write_str("paused"),
+            Self::Changed => f.write_str("changed: the schedule was changed while it waited"),
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -131,6 +134,7 @@ impl Firing {
             Fate::Skipped(Reason::Coalesced) => ("coalesced", None, None),
             Fate::Skipped(Reason::Missed) => ("missed", None, None),
             Fate::Skipped(Reason::Paused) => ("paused", None, None),
+            Fate::Skipped(Reason::Changed) => ("changed", None, None),
             Fate::Skipped(Reason::Other(text)) => (text.as_str(), None, None),
         };
         wire::encode(&Wire {
@@ -166,6 +170,7 @@ impl Firing {
             "coalesced" => Fate::Skipped(Reason::Coalesced),
             "missed" => Fate::Skipped(Reason::Missed),
             "paused" => Fate::Skipped(Reason::Paused),
+            "changed" => Fate::Skipped(Reason::Changed),
             other => Fate::Skipped(Reason::Other(other.to_owned())),
         };
         let first = Millis::new(wire.first);
@@ -197,6 +202,7 @@ mod tests {
             Fate::Skipped(Reason::Coalesced),
             Fate::Skipped(Reason::Missed),
             Fate::Skipped(Reason::Paused),
+            Fate::Skipped(Reason::Changed),
             Fate::Skipped(Reason::Other("frozen".into())),
         ] {
             for (last, count) in [(7, Some(1)), (9, Some(3)), (9, None)] {

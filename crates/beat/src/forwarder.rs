@@ -108,11 +108,7 @@ impl<B: Schedules> Drain<B> {
     /// Ends when nothing waits any more.
     async fn run(mut self, running: &Running) {
         loop {
-            let turns = Arc::clone(&self.turns);
-            let turn = turns.acquire().await;
-            let done = self.all().await;
-            drop(turn);
-            match done {
+            match self.all().await {
                 Ok(()) => {
                     self.worked();
                     let mut running = lock(running);
@@ -124,7 +120,6 @@ impl<B: Schedules> Drain<B> {
                         }
                     }
                 }
-                // Off its turn, so that queues that refuse do not keep others waiting.
                 Err(error) => sleep(self.failed(&error)).await,
             }
         }
@@ -133,7 +128,11 @@ impl<B: Schedules> Drain<B> {
     async fn all(&mut self) -> Result<(), EnqueueError> {
         let mut size = PAGE_MAX;
         loop {
-            match forward_page(&self.broker, &self.queue, size).await? {
+            // A turn is a page: neither a queue that refuses nor one with a week of tasks keeps others waiting.
+            let turn = self.turns.acquire().await;
+            let page = forward_page(&self.broker, &self.queue, size).await;
+            drop(turn);
+            match page? {
                 Page::Empty => return Ok(()),
                 Page::Forwarded { stored, more } => {
                     self.worked();

@@ -51,7 +51,9 @@ pub(crate) async fn look<'a, B: Schedules + Inspect>(
         .collect();
     let mut heads = HashMap::new();
     for (_, queue, _) in &wanted {
-        if outboxes.contains(queue) && !heads.contains_key(queue) {
+        // So many are named at most: there may be others.
+        let may_wait = outboxes.contains(queue) || BATCH_MAX <= outboxes.len();
+        if may_wait && !heads.contains_key(queue) {
             // The outbox first: what is not in it any more has reached its queue, where the second look finds it.
             heads.insert(queue.clone(), Arc::new(head(broker, queue).await));
         }

@@ -80,11 +80,14 @@ pub(crate) fn plan(
         firings,
         ..
     } = planner;
+    // What is left for the next plan is due now, behind all that has waited for longer: a schedule that has a week to
+    // catch up with takes its turns among the others.
+    let wake = wake(entry, &state, now).map(|wake| wake.max(now));
     Plan {
-        wake: wake(entry, &state, now),
         state,
         fire,
         firings,
+        wake,
     }
 }
 
@@ -142,9 +145,7 @@ pub(crate) fn restate(entry: &Entry, before: Option<&Record>, now: Millis) -> Re
             begin(entry, &mut state, now);
         }
     }
-    if entry.schedule.overlap_policy() != Overlap::Queue {
-        state.waiting = None;
-    }
+    // One that waits still has its turn, whatever becomes of those behind it.
     Record {
         entry: entry.clone(),
         state,
@@ -265,7 +266,9 @@ impl Planner<'_> {
         }
         if runs_are_done(self.entry, &self.state) {
             self.state.next = None;
-            self.state.waiting = None;
+            if let Some(waiting) = self.state.waiting.take() {
+                self.skip(waiting, waiting, Some(1), Reason::Changed);
+            }
         }
         if self.previous == Previous::Ended
             && let Some(waiting) = self.state.waiting.take()

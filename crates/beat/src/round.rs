@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lovage_core::{Amended, Inspect, Millis, QueueName, Schedules, StoredSchedule, Tick};
+use lovage_core::{
+    Amended, BrokerError, Inspect, Millis, QueueName, Schedules, StoredSchedule, Tick,
+};
 use tokio::time::Instant;
 
 use crate::draft::{Draft, batches};
@@ -55,12 +57,30 @@ pub(crate) struct Tried {
     pub(crate) skipped: u64,
     /// The earliest instant at which a schedule of this round must be looked at again.
     pub(crate) soonest: Option<Millis>,
+    /// How late the first occurrence was of those that were dealt with.
+    pub(crate) behind: Duration,
     /// Whether to look again at once.
     pub(crate) again: bool,
+    /// Whether the lead might have ended before anything was changed.
+    pub(crate) too_much: bool,
+    /// The calls that changed something.
+    calls: u32,
     /// Whether another leads.
     pub(crate) deposed: bool,
+    /// Schedules that were refused by themselves.
+    refused_alone: u32,
     /// The broker did not work: how long to leave it alone.
     pub(crate) trouble: Option<Duration>,
+}
+
+/// With more that are refused by themselves in one round, it is the broker that does not work.
+const ALONE_MAX: u32 = 3;
+
+/// A schedule that cannot be dealt with now.
+struct Refusal {
+    stored: StoredSchedule,
+    cause: Cause,
+    message: String,
 }
 
 /// One round.
@@ -95,13 +115,10 @@ impl<B: Schedules + Inspect> Round<'_, B> {
             .map(|(stored, record)| self.draft(stored, record, &mut lives))
             .collect();
         let refused = self.amend_all(drafts, &mut tried).await;
-        // What the outboxes do not take is looked at later, with what has become of it by then.
+        // What is not taken is looked at later, with what has become of it by then.
         let moves = refused
             .into_iter()
-            .map(|(draft, queue)| {
-                let message = format!("the outbox of queue {queue} is full");
-                self.later(draft.stored, Cause::OutboxFull, &message)
-            })
+            .map(|refusal| self.later(refusal.stored, refusal.cause, &refusal.message))
             .collect();
         self.amend_all(moves, &mut tried).await;
         tried
@@ -134,8 +151,9 @@ impl<B: Schedules + Inspect> Round<'_, B> {
 
     /// Puts a schedule off.
     fn later(&mut self, stored: StoredSchedule, cause: Cause, message: &str) -> Draft {
-        let (pause, is_news) = self.put_off.put(&stored.name, stored.version, cause);
-        if is_news && cause == Cause::Unreadable {
+        let now = self.held.now;
+        let (pause, is_news) = self.put_off.put(&stored.name, stored.version, cause, now);
+        if is_news && matches!(cause, Cause::Unreadable | Cause::Refused) {
             tracing::error!(
                 schedule = %stored.name, version = stored.version, error = message,
                 "a schedule cannot be fired; looking at it again from time to time"
@@ -143,48 +161,66 @@ impl<B: Schedules + Inspect> Round<'_, B> {
         } else if is_news {
             tracing::warn!(schedule = %stored.name, reason = message, "a schedule has to wait");
         }
-        Draft::looking_again(stored, self.held.now.plus(pause))
+        Draft::looking_again(stored, now.plus(pause))
     }
 
-    /// Makes changes. Answers those that an outbox had no room for.
-    async fn amend_all(
-        &mut self,
-        drafts: Vec<Draft>,
-        tried: &mut Tried,
-    ) -> Vec<(Draft, QueueName)> {
+    /// Makes changes. Answers those that cannot be made now.
+    async fn amend_all(&mut self, drafts: Vec<Draft>, tried: &mut Tried) -> Vec<Refusal> {
         let mut refused = Vec::new();
-        for batch in batches(drafts, |draft| &draft.amendment) {
+        let mut batches = batches(drafts, |draft| &draft.amendment);
+        batches.reverse();
+        while let Some(batch) = batches.pop() {
             if tried.deposed || tried.trouble.is_some() {
                 break;
             }
             if !self.held.is_good() {
                 // A process that was frozen wakes up here: what it has read is old.
-                tried.again = true;
+                (tried.again, tried.too_much) = (true, tried.calls == 0);
                 break;
             }
-            self.amend(batch, tried, &mut refused).await;
+            if let Some(mut parts) = self.amend(batch, tried, &mut refused).await {
+                parts.reverse();
+                batches.append(&mut parts);
+            }
         }
         refused
     }
 
+    /// Makes the changes of one call. Answers in which parts to try them again where something in them is refused.
     async fn amend(
         &mut self,
-        batch: Vec<Draft>,
+        mut batch: Vec<Draft>,
         tried: &mut Tried,
-        refused: &mut Vec<(Draft, QueueName)>,
-    ) {
+        refused: &mut Vec<Refusal>,
+    ) -> Option<Vec<Vec<Draft>>> {
         let amendments = batch.iter().map(|draft| draft.amendment.clone()).collect();
         let call = self.broker.amend(Some(self.held.epoch), amendments);
         let answers = match bounded(self.held.call_max, call).await {
             Ok(answers) => {
                 self.trouble.worked();
+                tried.calls += 1;
                 answers
+            }
+            // Whatever somebody has to mend may be of one schedule alone, as a key of a wrong type. The others go on.
+            Err(error @ BrokerError::Misconfigured(_)) if tried.refused_alone < ALONE_MAX => {
+                self.shared.error();
+                if 1 < batch.len() {
+                    let half = batch.split_off(batch.len() / 2);
+                    return Some(vec![batch, half]);
+                }
+                tried.refused_alone += 1;
+                refused.extend(batch.into_iter().map(|draft| Refusal {
+                    stored: draft.stored,
+                    cause: Cause::Refused,
+                    message: error.to_string(),
+                }));
+                return None;
             }
             Err(error) => {
                 // Whatever part was made: the versions tell at the next look.
                 self.shared.error();
                 tried.trouble = Some(self.trouble.failed("amend", &error));
-                return;
+                return None;
             }
         };
         let mut queues: Vec<QueueName> = Vec::new();
@@ -193,13 +229,18 @@ impl<B: Schedules + Inspect> Round<'_, B> {
                 Amended::Done(version) => self.done(draft, version, tried, &mut queues),
                 // Somebody has changed it meanwhile, or a lost answer was of this very change.
                 Amended::Conflict => tried.again = true,
-                Amended::OutboxFull(queue) => refused.push((draft, queue)),
+                Amended::OutboxFull(queue) => refused.push(Refusal {
+                    stored: draft.stored,
+                    cause: Cause::OutboxFull,
+                    message: format!("the outbox of queue {queue} is full"),
+                }),
                 Amended::Deposed => tried.deposed = true,
             }
         }
         for queue in queues {
             self.forwarder.kick(queue);
         }
+        None
     }
 
     fn done(&mut self, draft: Draft, version: u64, tried: &mut Tried, queues: &mut Vec<QueueName>) {
@@ -218,6 +259,7 @@ impl<B: Schedules + Inspect> Round<'_, B> {
         let fired = u64::try_from(draft.amendment.sends.len()).unwrap_or(u64::MAX);
         tried.fired += fired;
         tried.skipped += draft.skipped;
+        tried.behind = tried.behind.max(draft.behind);
         for (queue, task) in draft.amendment.sends {
             tracing::debug!(schedule = %draft.amendment.name, id = %task.id(), %queue, "fired");
             if !queues.contains(&queue) {

@@ -9,6 +9,7 @@ use lovage_core::{
 
 use crate::draft::batches;
 use crate::entry::{Entry, Origin};
+use crate::firing::{Fate, Firing, Reason};
 use crate::plan;
 use crate::state::Record;
 
@@ -253,6 +254,9 @@ pub(crate) fn store(
 ) -> Result<Amendment, EncodeError> {
     let (expected, before) = before.unzip();
     let record = plan::restate(entry, before.as_ref(), now);
+    let waited = before.and_then(|before| before.state.waiting);
+    let given_up = waited.filter(|_| record.state.waiting.is_none());
+    let firings = given_up.map(|one| Firing::one(now, one, Fate::Skipped(Reason::Changed)));
     Ok(Amendment {
         name: entry.name.clone(),
         expected,
@@ -261,6 +265,6 @@ pub(crate) fn store(
             wake: plan::wake(&record.entry, &record.state, now),
         },
         sends: Vec::new(),
-        firings: Vec::new(),
+        firings: firings.iter().map(Firing::encode).collect(),
     })
 }

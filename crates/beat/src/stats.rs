@@ -24,14 +24,14 @@ pub struct Stats {
     pub led: u64,
     /// When it looks for the next occurrence, by the broker's clock; `None` where it does not lead, or nothing is to come.
     pub next_wake: Option<Millis>,
-    /// How late the first due schedule was at the last look; zero unless it leads.
+    /// How late the first occurrence was of those dealt with after the last look; zero unless it leads.
     #[serde(rename = "behind_ms", serialize_with = "as_ms")]
     pub behind: Duration,
-    /// The last instant, by the broker's clock, at which this leader knew that nothing was due any more.
+    /// The last instant, by the broker's clock, until which this leader has dealt with all that was due.
     pub caught_up: Option<Millis>,
     /// Schedules whose record it cannot read.
     pub unreadable: usize,
-    /// Why the broker does not let it lead, nor stand by; `None` if it does.
+    /// Why the broker does not let it lead, stand by, or fire; `None` if it does.
     pub broker_error: Option<String>,
     /// Why the entries it was started with, or last loaded, do not apply; `None` if they do.
     pub source_error: Option<String>,

@@ -11,14 +11,14 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::catch_up::CatchUp;
 use crate::forwarder::Forwarder;
 use crate::known::Known;
-use crate::putoff::PutOff;
+use crate::putoff::{Cause, PutOff};
 use crate::round::{Held, Round, Tried};
 use crate::stats::{Leading, Shared};
 use crate::trouble::{Trouble, bounded};
 use crate::zones;
 
 /// The most schedules in one look: few enough that the first of many is fired soon, many enough for their number.
-const DUE_MAX: NonZeroU16 = NonZeroU16::new(500).expect("it is not zero");
+const DUE_MAX: u16 = 500;
 /// Renewals a lease: two may be lost before it ends.
 pub(crate) const RENEWALS: u32 = 3;
 /// The shortest sleep of a beat that stands by.
@@ -36,6 +36,8 @@ pub(crate) struct Ticker<B> {
     shared: Arc<Shared>,
     /// One for each verb: the others may work.
     looking: Trouble,
+    /// How many schedules to look at: fewer where the lead has ended before anything became of them.
+    due_max: u16,
     amending: Trouble,
     waiting: Trouble,
     put_off: PutOff,
@@ -74,6 +76,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
             lease,
             shared,
             looking: Trouble::default(),
+            due_max: DUE_MAX,
             amending: Trouble::default(),
             waiting: Trouble::default(),
             put_off: PutOff::default(),
@@ -136,11 +139,11 @@ impl<B: Schedules + Inspect> Ticker<B> {
 
     async fn turn(&mut self) -> Pause {
         let asked = Instant::now();
-        let look = self.broker.lead(self.beat, self.lease, DUE_MAX);
+        let due_max = NonZeroU16::new(self.due_max).unwrap_or(NonZeroU16::MIN);
+        let look = self.broker.lead(self.beat, self.lease, due_max);
         match bounded(self.call_max(), look).await {
             Ok(lead) => {
                 self.looking.worked();
-                self.shared.stats().broker_error = None;
                 match lead {
                     Lead::Held(tick) => self.lead(tick, asked).await,
                     Lead::Standby(leader) => self.stand_by(leader),
@@ -178,6 +181,8 @@ impl<B: Schedules + Inspect> Ticker<B> {
             }
         }
         self.stand(Standing::Standby);
+        self.amending = Trouble::default();
+        self.shared.stats().broker_error = None;
         let spread = STANDBY_SPREAD.mul_f64(fastrand::f64());
         let wait = leader
             .ends_in
@@ -203,8 +208,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
         for queue in &tick.outboxes {
             forwarder.kick(queue.clone());
         }
-        let (next_wake, behind) = (tick.next_wake, behind(&tick));
-        let due = tick.due.len();
+        let next_wake = tick.next_wake;
         let round = Round {
             broker: &self.broker,
             held: &held,
@@ -215,20 +219,31 @@ impl<B: Schedules + Inspect> Ticker<B> {
             trouble: &mut self.amending,
         };
         let tried = round.run(tick).await;
-        let more = tried.again || next_wake == Some(Duration::ZERO);
+        let is_due = |wake: Millis| wake <= held.now;
+        let more =
+            tried.again || next_wake == Some(Duration::ZERO) || tried.soonest.is_some_and(is_due);
+        self.put_off.forget(held.now);
+        // Those whose outbox is full are behind as well, and come back.
+        let full = self.put_off.count(Cause::OutboxFull) != 0;
         self.catch_up
-            .looked(behind, tried.fired, tried.skipped, more);
-        self.note(&held, &tried, next_wake, behind, due == 0);
+            .looked(tried.behind, tried.fired, tried.skipped, more || full);
+        self.note(&held, &tried, next_wake, more);
+        if tried.too_much {
+            self.due_max = (self.due_max / 2).max(1);
+        } else if !tried.again {
+            self.due_max = self.due_max.saturating_mul(2).min(DUE_MAX);
+        }
         if tried.deposed {
             // Not by an answer of its own yet; the next look tells who leads.
             return Pause::None;
         }
         if let Some(pause) = tried.trouble {
-            return Pause::Trouble(pause);
+            // The lead goes on meanwhile.
+            return Pause::Trouble(pause.min(self.call_max()));
         }
         let soonest = tried.soonest.map(|wake| wake.since(held.now));
         let wait = [next_wake, soonest].into_iter().flatten().min();
-        if more || wait == Some(Duration::ZERO) {
+        if more {
             return Pause::None;
         }
         // Counted from the look: what has passed since is gone.
@@ -268,27 +283,16 @@ impl<B: Schedules + Inspect> Ticker<B> {
         forwarder
     }
 
-    fn note(
-        &self,
-        held: &Held,
-        tried: &Tried,
-        next_wake: Option<Duration>,
-        behind: Duration,
-        nothing_was_due: bool,
-    ) {
+    fn note(&self, held: &Held, tried: &Tried, next_wake: Option<Duration>, more: bool) {
         let mut stats = self.shared.stats();
-        stats.behind = behind;
-        stats.unreadable = self.put_off.unreadable();
+        stats.behind = tried.behind;
+        stats.unreadable = self.put_off.count(Cause::Unreadable);
+        stats.broker_error = self.amending.error();
         let next = next_wake.map(|wait| held.now.plus(wait));
         stats.next_wake = [next, tried.soonest].into_iter().flatten().min();
-        if nothing_was_due {
+        if !more && !tried.deposed && tried.trouble.is_none() {
+            // What was due at the look has been dealt with. Under a steady load there is always something due by now.
             stats.caught_up = Some(held.now);
         }
     }
-}
-
-/// How late the first due schedule is.
-fn behind(tick: &Tick) -> Duration {
-    let first = tick.due.first().and_then(|stored| stored.wake);
-    first.map_or(Duration::ZERO, |wake: Millis| tick.now.since(wake))
 }

@@ -14,6 +14,7 @@ const PAUSE_MAX: Duration = secs(3);
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     failures: u32,
+    error: Option<String>,
 }
 
 impl Trouble {
@@ -26,13 +27,20 @@ impl Trouble {
                 tracing::warn!(verb, %error, "the broker does not work; trying again");
             }
         }
+        self.error = Some(error.to_string());
         let pause = backoff(self.failures, PAUSE_MIN, PAUSE_MAX);
         self.failures = self.failures.saturating_add(1);
         pause
     }
 
+    /// What is wrong; `None` while it works.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.error.clone()
+    }
+
     /// Notes that it works.
     pub(crate) fn worked(&mut self) {
+        self.error = None;
         let failures = std::mem::take(&mut self.failures);
         if 0 < failures {
             tracing::info!(failures, "the broker works again");

@@ -1,10 +1,11 @@
-//! Reviews what was computed by the rules of time zones that have changed since: a new release of their database may
-//! move the next occurrence of any schedule.
+//! Reviews what a leader before this one has left: a new release of the time zones' database may move the next
+//! occurrence of any schedule, and what an older build could not read it has put off.
 
 use std::time::Duration;
 
 use lovage_core::{
-    Amended, Amendment, BrokerError, CancellationToken, Change, Schedules, StoredSchedule, ms, secs,
+    Amended, Amendment, BrokerError, CancellationToken, Change, Millis, Schedules, StoredSchedule,
+    ms, secs,
 };
 use tokio::time::sleep;
 
@@ -67,31 +68,44 @@ async fn page<B: Schedules>(
 ) -> Result<Page, BrokerError> {
     let looked = bounded(CALL_MAX, broker.schedules(after, PAGE)).await?;
     let last = looked.found.last().map(|stored| stored.name.clone());
-    let changes = looked
+    let changes: Vec<Review> = looked
         .found
         .iter()
         .filter_map(|stored| reviewed(stored, looked.now))
         .collect();
     let mut moved = 0;
-    for batch in batches(changes, |amendment| amendment) {
-        let answers = bounded(CALL_MAX, broker.amend(Some(epoch), batch)).await?;
+    for batch in batches(changes, |change| &change.amendment) {
+        let other_times: Vec<bool> = batch.iter().map(|change| change.moves).collect();
+        let amendments = batch.into_iter().map(|change| change.amendment).collect();
+        let answers = bounded(CALL_MAX, broker.amend(Some(epoch), amendments)).await?;
         // One that has been changed meanwhile was computed by a leader of today.
-        let done = |answer: &&Amended| matches!(answer, Amended::Done(_));
-        moved += answers.iter().filter(done).count();
+        let done = answers
+            .iter()
+            .map(|answer| matches!(answer, Amended::Done(_)));
+        moved += done
+            .zip(other_times)
+            .filter(|both| *both == (true, true))
+            .count();
     }
     Ok(Page { last, moved })
 }
 
+struct Review {
+    amendment: Amendment,
+    /// Whether the next occurrence is another one.
+    moves: bool,
+}
+
 /// The change that a schedule needs, if any.
-fn reviewed(stored: &StoredSchedule, now: lovage_core::Millis) -> Option<Amendment> {
+fn reviewed(stored: &StoredSchedule, now: Millis) -> Option<Review> {
     let mut record = Record::decode(&stored.name, &stored.record).ok()?;
     let (before, base) = (record.state.next?, record.state.base);
     plan::follow(&record.entry, &mut record.state, base);
-    if record.state.next == Some(before) {
-        return None;
-    }
+    let moves = record.state.next != Some(before);
     let wake = plan::wake(&record.entry, &record.state, now);
-    Some(Amendment {
+    let too_late = wake.is_some_and(|wake| stored.wake.is_none_or(|stored| wake < stored));
+    (moves || too_late).then_some(())?;
+    let amendment = Amendment {
         name: stored.name.clone(),
         expected: Some(stored.version),
         change: Change::Store {
@@ -100,5 +114,76 @@ fn reviewed(stored: &StoredSchedule, now: lovage_core::Millis) -> Option<Amendme
         },
         sends: Vec::new(),
         firings: Vec::new(),
-    })
+    };
+    Some(Review { amendment, moves })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use lovage_core::{Envelope, QueueName, ScheduleName, TaskId, TaskName, hours};
+
+    use super::*;
+    use crate::{Entry, Origin, Schedule};
+
+    /// A multiple of a day.
+    const T0: Millis = Millis::new(1_728_000_000_000);
+
+    /// As a leader has left it that took the next occurrence to be at `next`, and looks at it at `wake`.
+    fn left(next: Millis, wake: Millis) -> StoredSchedule {
+        let template = Envelope::new(
+            TaskId::from_bytes([0; 16]),
+            TaskName::parse("report").unwrap(),
+            QueueName::parse("mail").unwrap(),
+            Bytes::from_static(b"\x90"),
+        );
+        let name = ScheduleName::parse("report").unwrap();
+        let schedule = Schedule::cron("0 9 * * *").unwrap();
+        let entry = Entry::new(name.clone(), schedule, Origin::Runtime, template);
+        let mut record = plan::restate(&entry, None, T0);
+        record.state.next = Some(next);
+        StoredSchedule {
+            name,
+            version: 7,
+            wake: Some(wake),
+            record: record.encode().unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_the_rules_of_today_say_otherwise_is_moved() {
+        let nine = T0.plus(hours(9));
+        assert!(reviewed(&left(nine, nine), T0).is_none(), "it is right");
+        // Its clocks were an hour behind by the rules of another day.
+        let ten = T0.plus(hours(10));
+        let change = reviewed(&left(ten, ten), T0).unwrap();
+        assert!(change.moves);
+        let Change::Store { record, wake } = change.amendment.change else {
+            panic!("it is not removed");
+        };
+        assert_eq!(wake, Some(nine));
+        let record = Record::decode(&change.amendment.name, &record).unwrap();
+        assert_eq!(record.state.next, Some(nine));
+        assert_eq!(change.amendment.expected, Some(7));
+    }
+
+    #[test]
+    fn what_was_put_off_by_a_leader_that_could_not_read_it_is_looked_at_in_time() {
+        let nine = T0.plus(hours(9));
+        let late = left(nine, nine.plus(secs(300)));
+        let change = reviewed(&late, nine.plus(secs(1))).unwrap();
+        assert!(!change.moves);
+        let Change::Store { wake, record } = change.amendment.change else {
+            panic!("it is not removed");
+        };
+        assert_eq!((wake, record), (Some(nine), late.record));
+        let bad = StoredSchedule {
+            record: Bytes::from_static(b"\xc1"),
+            ..left(nine, nine)
+        };
+        assert!(
+            reviewed(&bad, T0).is_none(),
+            "it is left to whoever reads it"
+        );
+    }
 }

@@ -310,3 +310,66 @@ fn the_same_times_go_on_and_others_begin_anew() {
         (Some(at(40)), 0, at(0))
     );
 }
+
+#[test]
+fn one_that_waits_has_its_turn_whatever_the_policy_becomes() {
+    let queues = entry(every(10).overlap(Overlap::Queue));
+    let first = plan(&queues, &begun(&queues), at(10), Previous::Ended, FIRE_MAX);
+    let live = Previous::Live(first.fire[0].id);
+    let waits = plan(&queues, &first.state, at(20), live, FIRE_MAX);
+    let before = Record {
+        entry: queues,
+        state: waits.state,
+    };
+    for policy in [Overlap::Skip, Overlap::Queue] {
+        let other = entry(every(10).overlap(policy));
+        let state = restate(&other, Some(&before), at(21)).state;
+        let still = plan(&other, &state, at(25), live, FIRE_MAX);
+        assert_eq!(
+            (fired(&still), still.state.waiting),
+            (vec![], Some(at(20))),
+            "{policy}"
+        );
+        let ended = plan(&other, &state, at(25), Previous::Ended, FIRE_MAX);
+        assert_eq!(
+            (fired(&ended), ended.state.waiting),
+            (vec![20], None),
+            "{policy}"
+        );
+    }
+    let allows = entry(every(10));
+    let state = restate(&allows, Some(&before), at(21)).state;
+    assert_eq!(fired(&plan(&allows, &state, at(22), live, FIRE_MAX)), [20]);
+}
+
+#[test]
+fn one_that_waits_and_may_not_run_any_more_is_remembered_as_skipped() {
+    let queues = entry(every(10).overlap(Overlap::Queue));
+    let first = plan(&queues, &begun(&queues), at(10), Previous::Ended, FIRE_MAX);
+    let live = Previous::Live(first.fire[0].id);
+    let waits = plan(&queues, &first.state, at(20), live, FIRE_MAX);
+    let before = Record {
+        entry: queues,
+        state: waits.state,
+    };
+    let fewer = entry(every(10).overlap(Overlap::Queue).max_runs(1));
+    let state = restate(&fewer, Some(&before), at(21)).state;
+    let done = plan(&fewer, &state, at(22), Previous::Ended, FIRE_MAX);
+    assert_eq!(skipped(&done), [(20, 20, Some(1), Reason::Changed)]);
+    assert_eq!((done.state.waiting, done.wake), (None, None));
+    let other = entry(every(20).overlap(Overlap::Queue));
+    let change = crate::sources::store(&other, Some((1, before)), at(21)).unwrap();
+    let told = Firing::decode(&change.firings[0]).unwrap();
+    assert_eq!(
+        told,
+        Firing::one(at(21), at(20), Fate::Skipped(Reason::Changed))
+    );
+}
+
+#[test]
+fn what_a_plan_leaves_is_due_at_once_and_behind_what_was_due_before() {
+    let all = entry(every(1).misfire(Misfire::All));
+    let plan = plan(&all, &begun(&all), at(1000), Previous::Ended, FIRE_MAX);
+    assert_eq!(plan.wake, Some(at(1000)));
+    assert_eq!(plan.state.next, Some(at(101)));
+}

@@ -5,6 +5,8 @@
     reason = "each test uses its part, and fails where its stage cannot be set"
 )]
 
+pub(crate) mod faulty;
+
 use std::num::NonZeroU16;
 use std::time::Duration;
 
