@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use lovage_core::{Inspect, Schedules, hours, ms, secs};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
 
-use crate::entry::Origin;
-use crate::sources::{self, Applied, Source, SourceError};
+use crate::loader::{Loader, Reload};
+use crate::sources::{Applied, Source, SourceError};
 use crate::stats::{Shared, Stats};
 use crate::ticker::Ticker;
 
@@ -20,9 +19,6 @@ pub const LEASE_MIN: Duration = ms(300);
 pub const LEASE_MAX: Duration = hours(1);
 /// Sources that wait to be applied.
 const RELOADS_MAX: usize = 16;
-/// The span between two attempts to apply a source.
-const RETRY_MIN: Duration = ms(200);
-const RETRY_MAX: Duration = secs(10);
 
 /// A beat, before it is started.
 #[derive(Debug)]
@@ -95,18 +91,15 @@ impl<B: Schedules + Inspect> BeatBuilder<B> {
         }
         let shared = Arc::new(Shared::default());
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
-        let loader = Loader {
-            broker: broker.clone(),
-            shared: Arc::clone(&shared),
-            refused: Vec::new(),
-        };
+        let loader = Loader::new(broker.clone(), Arc::clone(&shared));
+        let epochs = shared.epochs.subscribe();
         let ticker = Ticker::new(broker, lease, Arc::clone(&shared));
         let gone = shared.gone.clone().drop_guard();
         let stop = shared.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = loader.run(sources, reloads) => {}
+                () = loader.run(sources, reloads, epochs) => {}
             }
         });
         tokio::spawn(async move {
@@ -123,8 +116,6 @@ pub struct RunningBeat {
     shared: Arc<Shared>,
     reload: mpsc::Sender<Reload>,
 }
-
-type Reload = (Source, oneshot::Sender<Result<Applied, SourceError>>);
 
 impl RunningBeat {
     /// What it has done so far, and how it stands.
@@ -179,70 +170,5 @@ impl RunningBeat {
 impl Drop for RunningBeat {
     fn drop(&mut self) {
         self.shared.stop.cancel();
-    }
-}
-
-/// Applies sources, one after the other.
-struct Loader<B> {
-    broker: B,
-    shared: Arc<Shared>,
-    /// The origins whose last source does not apply, and why.
-    refused: Vec<(Origin, String)>,
-}
-
-impl<B: Schedules> Loader<B> {
-    async fn run(mut self, sources: Vec<Source>, mut reloads: mpsc::Receiver<Reload>) {
-        for source in sources {
-            let origin = source.origin.clone();
-            if let Err(error) = self.apply(&source).await {
-                tracing::error!(%origin, %error, "schedules do not apply; what was stored before goes on");
-            }
-        }
-        while let Some((source, answer)) = reloads.recv().await {
-            // Whoever asked may have gone.
-            let _ = answer.send(self.apply(&source).await);
-        }
-    }
-
-    async fn apply(&mut self, source: &Source) -> Result<Applied, SourceError> {
-        let applied = self.apply_when_there(source).await;
-        let origin = &source.origin;
-        self.refused.retain(|(refused, _)| refused != origin);
-        match applied {
-            // A program without schedules of its own removes those that it had. Mostly it had none.
-            Ok(done) if done == Applied::default() => {
-                tracing::debug!(%origin, "there are no schedules");
-            }
-            Ok(Applied {
-                added,
-                changed,
-                removed,
-                unchanged,
-            }) => tracing::info!(%origin, added, changed, removed, unchanged, "schedules apply"),
-            Err(ref error) => self.refused.push((origin.clone(), error.to_string())),
-        }
-        let errors: Vec<&str> = self.refused.iter().map(|(_, error)| &**error).collect();
-        self.shared.stats().source_error = (!errors.is_empty()).then(|| errors.join("; "));
-        applied
-    }
-
-    async fn apply_when_there(&self, source: &Source) -> Result<Applied, SourceError> {
-        let (mut failures, begun) = (0, Instant::now());
-        loop {
-            match sources::apply(&self.broker, source).await {
-                Err(error @ (SourceError::Broker(_) | SourceError::Contended { .. })) => {
-                    self.shared.error();
-                    if failures == 0 {
-                        tracing::warn!(origin = %source.origin, %error, "schedules do not apply yet; trying again");
-                    }
-                    sleep(crate::trouble::backoff(failures, RETRY_MIN, RETRY_MAX)).await;
-                    failures = failures.saturating_add(1);
-                }
-                done => {
-                    tracing::debug!(failures, took = ?begun.elapsed(), "tried a source");
-                    return done;
-                }
-            }
-        }
     }
 }

@@ -15,6 +15,7 @@ mod forwarder;
 mod instants;
 mod known;
 mod liveness;
+mod loader;
 mod occurrence;
 mod periodic;
 mod plan;

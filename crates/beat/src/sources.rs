@@ -1,10 +1,11 @@
 //! Entries that code and files name: brought to the broker as a whole, again and again, by any number of beats.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lovage_core::{
     Amended, Amendment, BrokerError, Change, EncodeError, Looked, Millis, ScheduleName, Schedules,
-    StoredSchedule,
+    StoredSchedule, secs,
 };
 
 use crate::draft::batches;
@@ -12,11 +13,13 @@ use crate::entry::{Entry, Origin};
 use crate::firing::{Fate, Firing, Reason};
 use crate::plan;
 use crate::state::Record;
+use crate::trouble::bounded;
 
 /// The schedules read at once.
 const PAGE: usize = 200;
 /// How often the whole is tried again where others change the same schedules.
 const ROUNDS_MAX: u32 = 10;
+const CALL_MAX: Duration = secs(10);
 
 /// All entries of one origin. What that origin does not name any more is removed.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +124,7 @@ pub(crate) async fn apply<B: Schedules>(
         let Changes { applied, changes } = changes(source, &entries, &stored)?;
         let mut conflicts = false;
         for batch in batches(changes, |amendment| amendment) {
-            let answers = broker.amend(None, batch).await?;
+            let answers = bounded(CALL_MAX, broker.amend(None, batch)).await?;
             conflicts |= answers
                 .iter()
                 .any(|answer| !matches!(answer, Amended::Done(_)));
@@ -134,6 +137,27 @@ pub(crate) async fn apply<B: Schedules>(
     Err(SourceError::Contended {
         origin: source.origin.clone(),
     })
+}
+
+/// The same where the broker has nothing of the source's origin, though the source has something: its data were lost.
+/// `None` if it has.
+pub(crate) async fn apply_if_lost<B: Schedules>(
+    broker: &B,
+    source: &Source,
+) -> Result<Option<Applied>, SourceError> {
+    if source.entries.is_empty() {
+        return Ok(None);
+    }
+    let stored = read_all(broker).await?;
+    let is_there = stored.found.iter().any(|(name, stored)| {
+        // Whose one is that cannot be read is not known: a newer build wrote it.
+        Record::decode(name, &stored.record)
+            .map_or(true, |record| record.entry.origin == source.origin)
+    });
+    if is_there {
+        return Ok(None);
+    }
+    apply(broker, source).await.map(Some)
 }
 
 fn named(source: &Source) -> Result<BTreeMap<ScheduleName, Entry>, SourceError> {
@@ -170,7 +194,8 @@ async fn read_all<B: Schedules>(
 ) -> Result<Looked<BTreeMap<ScheduleName, StoredSchedule>>, BrokerError> {
     let (mut all, mut after) = (BTreeMap::new(), None);
     loop {
-        let Looked { now, found } = broker.schedules(after.as_ref(), PAGE).await?;
+        let Looked { now, found } =
+            bounded(CALL_MAX, broker.schedules(after.as_ref(), PAGE)).await?;
         match found.last() {
             None => return Ok(Looked { now, found: all }),
             Some(last) => after = Some(last.name.clone()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lovage_core::{CancellationToken, Millis};
 use serde::Serialize;
+use tokio::sync::watch;
 
 /// What a beat has done since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -54,6 +55,8 @@ fn as_ms<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, 
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     stats: Mutex<Stats>,
+    /// The epoch in which it took the lead last.
+    pub(crate) epochs: watch::Sender<u64>,
     /// Cancelled to stop it.
     pub(crate) stop: CancellationToken,
     /// Cancelled when it has ended.

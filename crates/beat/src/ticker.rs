@@ -266,6 +266,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
         let (broker, shared) = (self.broker.clone(), Arc::clone(&self.shared));
         let forwarder = Forwarder::new(broker, shared, self.shared.stop.child_token());
         zones::review(self.broker.clone(), held.epoch, forwarder.stopped());
+        self.shared.epochs.send_replace(held.epoch);
         self.put_off = PutOff::default();
         self.known = Known::default();
         {

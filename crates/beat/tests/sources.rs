@@ -9,8 +9,10 @@ mod stage;
 use lovage_beat::{
     Applied, Beat, Entry, Misfire, Origin, Schedule, Source, SourceError, TimetableError, Upserted,
 };
-use lovage_core::{Schedules, secs};
+use lovage_core::{BeatId, Lead, Schedules, ms, secs};
+use stage::faulty::Faulty;
 use stage::{Stage, entry, eventually, name};
+use std::num::NonZeroU16;
 
 fn every(seconds: u64) -> Schedule {
     Schedule::every(secs(seconds))
@@ -192,4 +194,93 @@ async fn a_run_by_hand_needs_no_beat() {
     let id = stage.timetable.run_now(&name("a")).await.unwrap();
     let other = stage.timetable.run_now(&name("a")).await.unwrap();
     assert_eq!(stage.taken("mail").await, [id, other]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_has_lost_comes_back_when_a_beat_takes_the_lead() {
+    let stage = Stage::new();
+    let faulty = Faulty::new(stage.broker.clone(), 1);
+    let code_of_two = code(vec![entry("a", every(1)), entry("b", every(1))]);
+    let builder = Beat::builder(faulty.clone()).source(code_of_two);
+    let beat = builder
+        .source(file(vec![entry("c", every(1))]))
+        .start()
+        .await
+        .unwrap();
+    eventually("the sources to apply", || {
+        stage.advance(ms(10));
+        3 <= beat.stats().fired
+    })
+    .await;
+    assert_eq!(names(&stage).await, ["a", "b", "c"]);
+    // It comes back without any data.
+    let empty = Stage::new();
+    faulty.replace(empty.broker.clone());
+    let fired = beat.stats().fired;
+    // Both are in their first epoch; that of a broker with a counter of instants is a later one.
+    let other = BeatId::random();
+    let lead = empty.broker.lead(other, secs(5), NonZeroU16::MIN).await;
+    assert!(matches!(lead, Ok(Lead::Held(_))));
+    empty.broker.resign(other).await.unwrap();
+    for _ in 0..100 {
+        empty.advance(ms(100));
+        tokio::time::advance(ms(100)).await;
+    }
+    assert_eq!(names(&empty).await, ["a", "b", "c"]);
+    assert!(fired + 3 * 5 < beat.stats().fired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_newer_beat_has_removed_is_not_brought_back_by_an_older_one() {
+    let stage = Stage::new();
+    let old = code(vec![entry("a", every(1)), entry("b", every(1))]);
+    let older = Beat::builder(stage.broker.clone()).source(old);
+    let older = older.start().await.unwrap();
+    eventually("the older to lead", || older.stats().leading.is_some()).await;
+    let new = code(vec![entry("b", every(1))]);
+    let newer = Beat::builder(stage.broker.clone()).source(new.clone());
+    let newer = newer.start().await.unwrap();
+    newer.reload(new).await.unwrap();
+    newer.shutdown().await;
+    for n in 2..5 {
+        // Another one leads for a moment; then the older one again.
+        let other = BeatId::random();
+        stage.clock.advance(secs(6));
+        let lead = stage.broker.lead(other, secs(5), NonZeroU16::MIN).await;
+        assert!(matches!(lead, Ok(Lead::Held(_))));
+        stage.broker.resign(other).await.unwrap();
+        for _ in 0..20 {
+            stage.advance(ms(100));
+            tokio::time::advance(ms(100)).await;
+        }
+        assert_eq!(older.stats().led, n);
+    }
+    assert_eq!(names(&stage).await, ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_moves_from_the_file_to_the_code() {
+    let stage = Stage::new();
+    let table = &stage.timetable;
+    let old = file(vec![entry("a", every(1)), entry("b", every(1))]);
+    table.apply(&old).await.unwrap();
+    let beat = Beat::builder(stage.broker.clone())
+        .source(code(vec![entry("a", every(1))]))
+        .source(file(vec![entry("b", every(1))]))
+        .start()
+        .await
+        .unwrap();
+    eventually("the code to be refused", || {
+        beat.stats().source_error.is_some()
+    })
+    .await;
+    // The file applies behind it, and gives the name up.
+    for _ in 0..20 {
+        tokio::time::advance(secs(1)).await;
+    }
+    assert_eq!(beat.stats().source_error, None);
+    assert_eq!(names(&stage).await, ["a", "b"]);
+    let owner = table.get(&name("a")).await.unwrap().found.unwrap();
+    let origin = owner.record.unwrap().entry.origin;
+    assert_eq!(origin, Origin::Code("shop".into()));
 }
