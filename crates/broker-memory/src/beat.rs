@@ -35,6 +35,8 @@ pub(crate) struct Beat {
 pub(crate) struct Lease {
     /// The beat.
     pub(crate) beat: BeatId,
+    /// When it was last renewed.
+    pub(crate) renewed: Millis,
     /// When it ends.
     pub(crate) end: Millis,
 }

@@ -32,7 +32,7 @@ pub trait Schedules: Broker {
     /// most `max` schedules, the earliest first; fewer where they are large.
     ///
     /// A beat whose lease has ended may keep the lead if nobody took it meanwhile, in the same epoch. One that has
-    /// resigned takes it in a new one.
+    /// resigned takes it in a new one. Where the broker's clock has gone back behind its last renewal, a lease has ended.
     fn lead(
         &self,
         beat: BeatId,
@@ -51,8 +51,8 @@ pub trait Schedules: Broker {
     ///
     /// # Errors
     /// [`BrokerError::Unknown`] if no answer came: any part may have been changed. Made again, a change that was made
-    /// answers [`Amended::Conflict`]. [`BrokerError::Refused`] also for more than [`BATCH_MAX`](crate::BATCH_MAX)
-    /// amendments, or tasks in all of them together.
+    /// answers [`Amended::Conflict`], unless it removes what was not there. [`BrokerError::Refused`] also for more than
+    /// [`BATCH_MAX`](crate::BATCH_MAX) amendments, or tasks in all of them together.
     fn amend(
         &self,
         epoch: Option<u64>,

@@ -23,8 +23,11 @@ impl Beat {
             }
             self.epoch += 1;
         }
-        let end = now.plus(lease);
-        self.leader = Some(Lease { beat, end });
+        self.leader = Some(Lease {
+            beat,
+            renewed: now,
+            end: now.plus(lease),
+        });
         Lead::Held(self.tick(usize::from(max.get()).min(BATCH_MAX), now))
     }
 
@@ -38,10 +41,15 @@ impl Beat {
 
     /// Who leads.
     pub(crate) fn leader(&self, now: Millis) -> Option<Leader> {
-        self.leader.map(|Lease { beat, end }| Leader {
-            beat,
+        self.leader.map(|lease| Leader {
+            beat: lease.beat,
             epoch: self.epoch,
-            ends_in: end.since(now),
+            // Where the clock has gone back behind the last renewal, nobody knows how long it lasts.
+            ends_in: if now < lease.renewed {
+                Duration::ZERO
+            } else {
+                lease.end.since(now)
+            },
         })
     }
 
@@ -61,6 +69,26 @@ impl Beat {
             due,
             next_wake,
             outboxes: self.outboxes.keys().take(BATCH_MAX).cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lead_is_free_where_the_clock_has_gone_back_behind_it() {
+        let mut beat = Beat::default();
+        let [dead, next, third] = [(); 3].map(|()| BeatId::random());
+        let mut lead = |who, hour: u64| {
+            let now = Millis::new(hour * 3_600_000);
+            let lease = lovage_core::secs(60);
+            beat.lead(who, lease, NonZeroU16::MIN, now)
+        };
+        for (who, hour, leads) in [(dead, 9, true), (next, 8, true), (third, 8, false)] {
+            let answer = lead(who, hour);
+            assert_eq!(matches!(answer, Lead::Held(_)), leads, "{answer:?}");
         }
     }
 }
