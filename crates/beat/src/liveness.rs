@@ -28,13 +28,25 @@ const CALL_MAX: Duration = secs(2);
 /// looked for, are not there.
 pub(crate) type Lives = HashMap<ScheduleName, Result<Previous, BrokerError>>;
 
-/// Whether a plan for it needs to know about the last run.
-pub(crate) fn asks(record: &Record) -> Option<(QueueName, TaskId)> {
-    if record.entry.schedule.overlap_policy() == Overlap::Allow || record.state.paused.is_some() {
-        return None;
+/// The runs that a plan for it needs to know about: the last, and those that were live when it was run by hand.
+fn asks(record: &Record) -> impl Iterator<Item = (QueueName, TaskId)> {
+    let state = &record.state;
+    let asks = record.entry.schedule.overlap_policy() != Overlap::Allow && state.paused.is_none();
+    let runs = state.earlier.iter().chain(&state.last);
+    runs.filter(move |_| asks)
+        .map(|run| (run.queue.clone(), run.id))
+}
+
+/// What is known of several runs of one schedule: that one lives is enough.
+fn both(
+    one: Result<Previous, BrokerError>,
+    other: Result<Previous, BrokerError>,
+) -> Result<Previous, BrokerError> {
+    match (one, other) {
+        (live @ Ok(Previous::Live(_)), _) | (_, live @ Ok(Previous::Live(_))) => live,
+        (Err(error), _) | (_, Err(error)) => Err(error),
+        _ => Ok(Previous::Ended),
     }
-    let last = record.state.last.as_ref()?;
-    Some((last.queue.clone(), last.id))
 }
 
 /// Looks for the last runs of `records`, where `outboxes` are the queues for which something waited.
@@ -44,10 +56,7 @@ pub(crate) async fn look<'a, B: Schedules + Inspect>(
     outboxes: &[QueueName],
 ) -> Lives {
     let wanted: Vec<(ScheduleName, QueueName, TaskId)> = records
-        .filter_map(|record| {
-            let (queue, id) = asks(record)?;
-            Some((record.entry.name.clone(), queue, id))
-        })
+        .flat_map(|record| asks(record).map(|(queue, id)| (record.entry.name.clone(), queue, id)))
         .collect();
     let mut heads = HashMap::new();
     for (_, queue, _) in &wanted {
@@ -69,8 +78,13 @@ pub(crate) async fn look<'a, B: Schedules + Inspect>(
             });
         }
         while let Some(look) = looks.join_next().await {
-            // A look that panicked is missing, like one that failed.
-            lives.extend(look.ok());
+            // A look that panicked is missing.
+            let Ok((name, seen)) = look else { continue };
+            let seen = match lives.remove(&name) {
+                Some(other) => both(other, seen),
+                None => seen,
+            };
+            lives.insert(name, seen);
         }
     }
     lives

@@ -368,6 +368,8 @@ impl Planner<'_> {
         };
         self.firings.push(Firing::one(self.now, occurrence, fate));
         self.state.runs += 1;
+        // They have ended, or nobody asks.
+        self.state.earlier.clear();
         self.state.last = Some(LastRun {
             at: self.now,
             occurrence,

@@ -11,6 +11,9 @@ use crate::wire;
 /// The form that this build writes, and the newest it reads.
 const VERSION: u8 = 1;
 
+/// The most runs before the last that are looked for.
+pub(crate) const EARLIER_MAX: usize = 8;
+
 /// An entry with its state: all that the broker keeps of a schedule beside its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -31,6 +34,8 @@ pub struct State {
     pub runs: u64,
     /// The last task that was sent.
     pub last: Option<LastRun>,
+    /// Those before it that may live as well, since somebody ran it by hand meanwhile, oldest first; at most eight.
+    pub earlier: Vec<LastRun>,
     /// An occurrence that waits until the last task has ended.
     pub waiting: Option<Millis>,
     /// Since when it is paused.
@@ -88,6 +93,8 @@ struct Wire {
     runs: u64,
     #[serde(rename = "la", default, skip_serializing_if = "Option::is_none")]
     last: Option<WireRun>,
+    #[serde(rename = "er", default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<WireRun>,
     #[serde(rename = "wt", default, skip_serializing_if = "Option::is_none")]
     waiting: Option<Millis>,
     #[serde(rename = "pa", default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +117,40 @@ struct WireRun {
     queue: QueueName,
 }
 
+impl From<&LastRun> for WireRun {
+    fn from(run: &LastRun) -> Self {
+        Self {
+            at: run.at,
+            occurrence: run.occurrence,
+            id: serde_bytes::ByteBuf::from(*run.id.as_bytes()),
+            queue: run.queue.clone(),
+        }
+    }
+}
+
+impl WireRun {
+    fn read(self) -> Result<LastRun, RecordError> {
+        Ok(LastRun {
+            at: self.at,
+            occurrence: self.occurrence,
+            id: TaskId::try_from(self.id.as_slice())
+                .map_err(|error| RecordError::new(error.to_string()))?,
+            queue: self.queue,
+        })
+    }
+}
+
+impl State {
+    /// Notes a run by hand, beside what may live already.
+    pub(crate) fn run_by_hand(&mut self, run: LastRun) {
+        if let Some(last) = self.last.replace(run) {
+            self.earlier.push(last);
+        }
+        let too_many = self.earlier.len().saturating_sub(EARLIER_MAX);
+        self.earlier.drain(..too_many);
+    }
+}
+
 impl Record {
     /// The bytes that the broker keeps.
     ///
@@ -126,12 +167,8 @@ impl Record {
             next: state.next,
             base: state.base,
             runs: state.runs,
-            last: state.last.as_ref().map(|last| WireRun {
-                at: last.at,
-                occurrence: last.occurrence,
-                id: serde_bytes::ByteBuf::from(*last.id.as_bytes()),
-                queue: last.queue.clone(),
-            }),
+            last: state.last.as_ref().map(WireRun::from),
+            earlier: state.earlier.iter().map(WireRun::from).collect(),
             waiting: state.waiting,
             paused: state.paused,
             created: state.created,
@@ -150,16 +187,9 @@ impl Record {
         }
         let template = Envelope::decode(&Bytes::from(wire.template.into_vec()))
             .map_err(|error| RecordError::new(error.to_string()))?;
-        let last = match wire.last {
-            None => None,
-            Some(run) => Some(LastRun {
-                at: run.at,
-                occurrence: run.occurrence,
-                id: TaskId::try_from(run.id.as_slice())
-                    .map_err(|error| RecordError::new(error.to_string()))?,
-                queue: run.queue,
-            }),
-        };
+        let last = wire.last.map(WireRun::read).transpose()?;
+        let earlier = wire.earlier.into_iter().map(WireRun::read);
+        let earlier = earlier.collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             entry: Entry {
                 name: name.clone(),
@@ -172,6 +202,7 @@ impl Record {
                 base: wire.base,
                 runs: wire.runs,
                 last,
+                earlier,
                 waiting: wire.waiting,
                 paused: wire.paused,
                 created: wire.created,

@@ -228,8 +228,8 @@ impl<B: Schedules> Timetable<B> {
         Err(TimetableError::Contended { name: name.clone() })
     }
 
-    /// Sends the task of a schedule now, beside its occurrences, whether it is paused or not. It counts as its last
-    /// run, not among its runs.
+    /// Sends the task of a schedule now, beside its occurrences and a run that goes on, whether it is paused or not. It
+    /// does not count among its runs, but the next occurrence looks at it as at the run before it.
     ///
     /// # Errors
     /// [`BrokerError::Unknown`] if no answer came: it may have been sent.
@@ -243,7 +243,7 @@ impl<B: Schedules> Timetable<B> {
                 let task = record.entry.task(id, now, now);
                 let task = task.map_err(|reason| task_error(name, reason))?;
                 let queue = record.entry.template.queue.clone();
-                record.state.last = Some(LastRun {
+                record.state.run_by_hand(LastRun {
                     at: now,
                     occurrence: now,
                     id,

@@ -175,3 +175,31 @@ async fn changes_of_clients_and_firings_do_not_lose_each_other() {
     stage.settle(&beat).await;
     assert_eq!(beat.stats().fired, 51);
 }
+
+#[tokio::test]
+async fn a_run_by_hand_does_not_hide_one_that_goes_on() {
+    let stage = Stage::new();
+    let schedule = every(10).overlap(Overlap::Skip);
+    stage.add(entry("skips", schedule)).await;
+    let beat = stage.beat().await;
+    stage.advance(secs(10));
+    stage.settle(&beat).await;
+    let goes_on = stage.claimed("mail").await;
+    assert_eq!(goes_on.len(), 1);
+    // Two runs by hand begin and end meanwhile.
+    for _ in 0..2 {
+        stage.timetable.run_now(&name("skips")).await.unwrap();
+    }
+    eventually("both to be forwarded", || beat.stats().forwarded == 3).await;
+    assert_eq!(stage.taken("mail").await.len(), 2);
+    stage.advance(secs(10));
+    stage.settle(&beat).await;
+    assert_eq!((beat.stats().fired, beat.stats().skipped), (1, 1));
+    stage.finish("mail", goes_on).await;
+    stage.advance(secs(10));
+    stage.settle(&beat).await;
+    assert_eq!((beat.stats().fired, beat.stats().skipped), (2, 1));
+    let standing = stage.timetable.get(&name("skips")).await.unwrap();
+    let record = standing.found.unwrap().record.unwrap();
+    assert_eq!(record.state.earlier, []);
+}
