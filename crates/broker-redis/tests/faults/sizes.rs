@@ -88,6 +88,26 @@ async fn a_page_of_large_dead_letters_is_short_and_the_next_goes_on() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_scheduled_tasks_is_short_and_the_next_goes_on() {
+    let server = RedisServer::start().await;
+    let (broker, _) = connect(&server).await;
+    let sent = send(&broker, FIT + 2, |envelope| {
+        envelope.start = Some(When::In(secs(60)));
+    })
+    .await;
+    let mut listed = Vec::new();
+    for expected in [FIT, 2, 0] {
+        let page = broker.scheduled(&mail(), listed.len(), 1000).await.unwrap();
+        assert_eq!(page.len(), expected);
+        listed.extend(page.into_iter().map(|task| task.id));
+    }
+    listed.sort();
+    let mut expected = sent;
+    expected.sort();
+    assert_eq!(listed, expected);
+}
+
+#[tokio::test]
 async fn large_tasks_are_retried_and_released_as_small_ones_are() {
     let server = RedisServer::start().await;
     let (broker, clock) = connect(&server).await;
