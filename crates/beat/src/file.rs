@@ -66,7 +66,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 /// [`read`] of a text.
 ///
 /// # Errors
-/// All that is wrong with it, in the order of the lines.
+/// All that is wrong with it, in the order of the lines; a part of it where that is very much.
 pub fn parse(text: &str, label: &str, tasks: &Registry) -> Result<Contents, Vec<Problem>> {
     let mut problems = Problems::default();
     let (root, errors) = DeTable::parse_recoverable(text);
@@ -111,6 +111,9 @@ fn contents(
             continue;
         }
         for (key, value) in schedules {
+            if problems.is_full() {
+                break;
+            }
             one(key, value, label, tasks, problems, &mut contents);
         }
     }

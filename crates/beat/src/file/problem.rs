@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 /// The most problems that are told of one file: whoever has more has one in common.
 const PROBLEMS_MAX: usize = 100;
+/// With so many problems a file is read no further: what was meant in their place takes time to find.
+const FOUND_MAX: usize = 1000;
 
 /// One thing that is wrong with a schedule file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub enum FileError {
     Refused {
         /// The file.
         path: PathBuf,
-        /// All that is wrong, in the order of the lines.
+        /// All that is wrong, in the order of the lines; a part of it where that is very much.
         problems: Vec<Problem>,
     },
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Lines<'_> {
         }
         match self.0.len() - told.len() {
             0 => Ok(()),
+            more if FOUND_MAX <= self.0.len() => write!(f, "\n  and at least {more} more"),
             more => write!(f, "\n  and {more} more"),
         }
     }
@@ -80,6 +83,11 @@ impl Problems {
 
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
+    }
+
+    /// Whether so many were found that nobody needs more.
+    pub(super) fn is_full(&self) -> bool {
+        FOUND_MAX <= self.found.len()
     }
 
     /// All of them with their lines in `text`, if there are any.

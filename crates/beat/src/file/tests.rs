@@ -6,6 +6,7 @@ use lovage_core::{
     TaskOptions, When, hours, mins, ms, secs,
 };
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 
 use crate::policies::{Fold, Gap, Misfire, Overlap};
 use crate::schedule::Schedule;
@@ -330,6 +331,24 @@ fn all_that_is_no_toml_is_told_at_once_with_its_line() {
     let problems = parse(text, "test.toml", &linked()).unwrap_err();
     let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
     assert!(lines.contains(&2) && lines.contains(&3), "{problems:?}");
+}
+
+#[test]
+fn a_file_that_is_wrong_throughout_is_not_read_to_its_end() {
+    let mut text = String::new();
+    for n in 0..5000 {
+        writeln!(
+            text,
+            "[schedules.s{n}]\nevery = \"1h\"\ntask = \"tick\"\ncrom = 1"
+        )
+        .unwrap();
+    }
+    let problems = parse(&text, "test.toml", &linked()).unwrap_err();
+    assert_eq!(problems.len(), 1000);
+    let path = Path::new("test.toml").to_owned();
+    let told = FileError::Refused { path, problems }.to_string();
+    assert_eq!(told.lines().count(), 1 + 100 + 1, "{told}");
+    assert!(told.ends_with("\n  and at least 900 more"), "{told}");
 }
 
 #[test]
