@@ -76,6 +76,9 @@ pub(crate) struct Tried {
 /// With more that are refused by themselves in one round, it is the broker that does not work.
 const ALONE_MAX: u32 = 3;
 
+/// The drafts that are made without letting others run.
+const DRAFTS_IN_A_ROW: usize = 32;
+
 /// A schedule that cannot be dealt with now.
 struct Refusal {
     stored: StoredSchedule,
@@ -110,10 +113,14 @@ impl<B: Schedules + Inspect> Round<'_, B> {
             .collect();
         let records = read.iter().filter_map(|(_, record)| record.as_ref().ok());
         let mut lives = liveness::look(self.broker, records, &tick.outboxes).await;
-        let drafts = read
-            .into_iter()
-            .map(|(stored, record)| self.draft(stored, record, &mut lives))
-            .collect();
+        let mut drafts = Vec::with_capacity(read.len());
+        for (n, (stored, record)) in read.into_iter().enumerate() {
+            // After weeks without a beat each takes milliseconds, and others want the thread as well.
+            if n % DRAFTS_IN_A_ROW == DRAFTS_IN_A_ROW - 1 {
+                tokio::task::yield_now().await;
+            }
+            drafts.push(self.draft(stored, record, &mut lives));
+        }
         let refused = self.amend_all(drafts, &mut tried).await;
         // What is not taken is looked at later, with what has become of it by then.
         let moves = refused
