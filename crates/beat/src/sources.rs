@@ -119,17 +119,23 @@ pub(crate) async fn apply<B: Schedules>(
     source: &Source,
 ) -> Result<Applied, SourceError> {
     let entries = named(source)?;
+    let mut applied = Applied::default();
     for _ in 0..ROUNDS_MAX {
         let stored = read_all(broker).await?;
-        let Changes { applied, changes } = changes(source, &entries, &stored)?;
         let mut conflicts = false;
-        for batch in batches(changes, |amendment| amendment) {
+        for batch in batches(changes(source, &entries, &stored)?, |amendment| amendment) {
+            let made: Vec<fn(&mut Applied) -> &mut usize> = batch.iter().map(count_of).collect();
             let answers = bounded(CALL_MAX, broker.amend(None, batch)).await?;
-            conflicts |= answers
-                .iter()
-                .any(|answer| !matches!(answer, Amended::Done(_)));
+            for (count, answer) in made.into_iter().zip(answers) {
+                match answer {
+                    Amended::Done(_) => *count(&mut applied) += 1,
+                    _ => conflicts = true,
+                }
+            }
         }
         if !conflicts {
+            let touched = applied.added + applied.changed;
+            applied.unchanged = entries.len().saturating_sub(touched);
             return Ok(applied);
         }
         // A leader has fired one of them, or another beat applies the same source.
@@ -208,18 +214,21 @@ async fn read_all<B: Schedules>(
     }
 }
 
-struct Changes {
-    applied: Applied,
-    changes: Vec<Amendment>,
+/// Which of the counts a change that was made belongs to.
+fn count_of(amendment: &Amendment) -> fn(&mut Applied) -> &mut usize {
+    match (&amendment.change, amendment.expected) {
+        (Change::Remove, _) => |applied| &mut applied.removed,
+        (Change::Store { .. }, None) => |applied| &mut applied.added,
+        (Change::Store { .. }, Some(_)) => |applied| &mut applied.changed,
+    }
 }
 
 fn changes(
     source: &Source,
     entries: &BTreeMap<ScheduleName, Entry>,
     stored: &Looked<BTreeMap<ScheduleName, StoredSchedule>>,
-) -> Result<Changes, SourceError> {
+) -> Result<Vec<Amendment>, SourceError> {
     let origin = &source.origin;
-    let mut applied = Applied::default();
     let mut changes = Vec::new();
     let mut seen = BTreeSet::new();
     for (name, stored_one) in &stored.found {
@@ -227,7 +236,6 @@ fn changes(
         let Some(entry) = entries.get(name) else {
             // One that cannot be read is left alone: whose it is is not known.
             if record.is_ok_and(|record| record.entry.origin == *origin) {
-                applied.removed += 1;
                 changes.push(removal(stored_one));
             }
             continue;
@@ -245,19 +253,15 @@ fn changes(
                 owner: record.entry.origin,
             });
         }
-        if record.entry.same_as(entry) {
-            applied.unchanged += 1;
-        } else {
-            applied.changed += 1;
+        if !record.entry.same_as(entry) {
             let before = Some((stored_one.version, record));
             changes.push(store(entry, before, stored.now).map_err(|error| task(entry, error))?);
         }
     }
     for entry in entries.values().filter(|entry| !seen.contains(&entry.name)) {
-        applied.added += 1;
         changes.push(store(entry, None, stored.now).map_err(|error| task(entry, error))?);
     }
-    Ok(Changes { applied, changes })
+    Ok(changes)
 }
 
 /// The change that removes a schedule.

@@ -100,9 +100,12 @@ impl<B: Schedules + Inspect> Ticker<B> {
         match timeout(RESIGN_MAX, self.broker.resign(self.beat)).await {
             Ok(Ok(())) => tracing::info!(led, "the beat has stopped"),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not give up the lead; it ends with its lease");
+                tracing::warn!(led, %error, "the beat has stopped; a lead that it may have ends with its lease");
             }
-            Err(_) => tracing::warn!("the broker does not answer; the lead ends with its lease"),
+            Err(_) => tracing::warn!(
+                led,
+                "the beat has stopped, and the broker does not answer; a lead that it may have ends with its lease"
+            ),
         }
     }
 

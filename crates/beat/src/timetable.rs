@@ -69,6 +69,18 @@ pub enum TimetableError {
         /// Why.
         reason: RecordError,
     },
+    /// It ends before it starts.
+    #[error(
+        "schedule {name} can never fire: it ends at {ending}, before it starts at {starting}; exchange the two"
+    )]
+    EndsFirst {
+        /// The name.
+        name: ScheduleName,
+        /// Its first possible instant.
+        starting: Millis,
+        /// Its last.
+        ending: Millis,
+    },
     /// Its task cannot be sent.
     #[error("schedule {name} cannot be fired: {reason}")]
     Task {
@@ -156,6 +168,15 @@ impl<B: Schedules> Timetable<B> {
             reason,
         };
         entry.check().map_err(task)?;
+        if let (Some(starting), Some(ending)) = (entry.schedule.starts(), entry.schedule.ends())
+            && ending < starting
+        {
+            return Err(TimetableError::EndsFirst {
+                name,
+                starting,
+                ending,
+            });
+        }
         self.change(&name, |now, before| {
             let Some((version, record)) = before else {
                 let added = sources::store(&entry, None, now).map_err(task)?;

@@ -9,7 +9,7 @@ mod stage;
 use lovage_beat::{
     Applied, Beat, Entry, Misfire, Origin, Schedule, Source, SourceError, TimetableError, Upserted,
 };
-use lovage_core::{BeatId, Lead, Schedules, ms, secs};
+use lovage_core::{BeatId, Lead, Millis, Schedules, ms, secs};
 use stage::faulty::Faulty;
 use stage::{Stage, entry, eventually, name};
 use std::num::NonZeroU16;
@@ -89,6 +89,18 @@ async fn a_source_that_cannot_be_changes_nothing() {
     let error = table.apply(&twice).await.unwrap_err();
     assert!(matches!(error, SourceError::Twice { .. }), "{error}");
     assert_eq!(names(&stage).await, ["c"]);
+}
+
+#[tokio::test]
+async fn a_schedule_that_ends_before_it_starts_is_refused() {
+    let stage = Stage::new();
+    let ends_first = every(1)
+        .starting(Millis::new(2_000))
+        .ending(Millis::new(1_000));
+    let error = stage.timetable.upsert(entry("a", ends_first)).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("before it starts at 2000 ms"), "{error}");
+    assert_eq!(names(&stage).await, [""; 0]);
 }
 
 #[tokio::test]
