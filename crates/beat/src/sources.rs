@@ -154,13 +154,7 @@ pub(crate) async fn apply_if_lost<B: Schedules>(
     if source.entries.is_empty() {
         return Ok(None);
     }
-    let stored = read_all(broker).await?;
-    let is_there = stored.found.iter().any(|(name, stored)| {
-        // Whose one is that cannot be read is not known: a newer build wrote it.
-        Record::decode(name, &stored.record)
-            .map_or(true, |record| record.entry.origin == source.origin)
-    });
-    if is_there {
+    if has_any(broker, &source.origin).await? {
         return Ok(None);
     }
     apply(broker, source).await.map(Some)
@@ -192,6 +186,28 @@ fn task(entry: &Entry, reason: EncodeError) -> SourceError {
         origin: entry.origin.clone(),
         name: entry.name.clone(),
         reason,
+    }
+}
+
+/// Whether the broker has a schedule of this origin. Looks no further than the first: a lead has just begun.
+async fn has_any<B: Schedules>(broker: &B, origin: &Origin) -> Result<bool, BrokerError> {
+    let mut after = None;
+    loop {
+        let found = bounded(CALL_MAX, broker.schedules(after.as_ref(), PAGE))
+            .await?
+            .found;
+        let is_there = found.iter().any(|stored| {
+            // Whose one is that cannot be read is not known: a newer build wrote it.
+            Record::decode(&stored.name, &stored.record)
+                .map_or(true, |record| record.entry.origin == *origin)
+        });
+        if is_there {
+            return Ok(true);
+        }
+        match found.into_iter().next_back() {
+            None => return Ok(false),
+            Some(last) => after = Some(last.name),
+        }
     }
 }
 
