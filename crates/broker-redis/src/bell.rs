@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use lovage_core::{BrokerError, TransportError, secs};
-use redis::{AsyncConnectionConfig, RedisError, Value};
+use redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, Value};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
-use crate::config::{ConnectError, RedisConfig};
-use crate::connection::{Connection, pause};
+use crate::config::RedisConfig;
+use crate::connection::pause;
 use crate::error::{broker_error, spoils_connection};
+use crate::routes::Routes;
 use crate::transitions::ring;
 
 /// The longest block: bounds how long a ring can be lost with a process that dies in it, and notices a dead peer.
@@ -24,8 +25,10 @@ const BLOCK: Duration = secs(5);
 /// How long a connection is kept while nobody waits: a worker waits again as soon as it has run what a ring brought,
 /// and each turn through the pool costs a trip for its UNWATCH and PING.
 const KEPT: Duration = secs(5);
-/// Bells that one handle can wait for at the same time.
+/// Bells that one handle can wait for at the same time, at one server.
 const LISTENERS_MAX: usize = 256;
+/// Servers whose pools are kept; those of one that is no more leave with the rest.
+const SERVERS_MAX: usize = 64;
 
 type Rung = Result<(), Failed>;
 
@@ -38,9 +41,16 @@ enum Failed {
 
 /// The bells of a handle.
 pub(crate) struct Bells {
-    pool: Pool,
-    connection: Arc<Connection>,
+    pools: Arc<Pools>,
     by_key: Mutex<HashMap<String, (Arc<Bell>, AbortHandle)>>,
+}
+
+/// The connections for listening, and the one for ringing, which nothing blocks.
+struct Pools {
+    routes: Arc<Routes>,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    by_server: Mutex<HashMap<String, Pool>>,
 }
 
 struct Bell {
@@ -58,28 +68,16 @@ struct Waiters {
 }
 
 impl Bells {
-    pub(crate) fn new(
-        config: &RedisConfig,
-        connection: Arc<Connection>,
-    ) -> Result<Self, ConnectError> {
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(Some(BLOCK + config.response_timeout));
-        let manager = Manager::new_with_config(config.connection_info()?, settings)
-            .map_err(crate::error::connect_error)?;
-        let pool = Pool::builder(manager)
-            .max_size(LISTENERS_MAX)
-            .runtime(Runtime::Tokio1)
-            .create_timeout(Some(config.connect_timeout))
-            .recycle_timeout(Some(config.response_timeout))
-            .wait_timeout(Some(config.response_timeout))
-            .build()
-            .map_err(|error| ConnectError::Unreachable(TransportError::new(error)))?;
-        Ok(Self {
-            pool,
-            connection,
+    pub(crate) fn new(config: &RedisConfig, routes: Arc<Routes>) -> Self {
+        Self {
+            pools: Arc::new(Pools {
+                routes,
+                connect_timeout: config.connect_timeout,
+                response_timeout: config.response_timeout,
+                by_server: Mutex::default(),
+            }),
             by_key: Mutex::default(),
-        })
+        }
     }
 
     pub(crate) async fn wait(&self, key: &str, at_most: Duration) -> Result<(), BrokerError> {
@@ -108,10 +106,44 @@ impl Bells {
             state: Mutex::default(),
             changed: Notify::new(),
         });
-        let listener = listen(bell.clone(), self.pool.clone(), self.connection.clone());
+        let listener = listen(bell.clone(), self.pools.clone());
         let listener = tokio::spawn(listener).abort_handle();
         bells.insert(key.to_owned(), (bell.clone(), listener));
         bell
+    }
+}
+
+impl Pools {
+    /// The pool of the server that has the bell.
+    async fn of(&self, key: &str) -> Result<Pool, Failed> {
+        let server = self.routes.server_of(key).await;
+        let server = server.map_err(|error| Failed::Connection(error.to_string()))?;
+        let address = server.addr().to_string();
+        let mut pools = lock(&self.by_server);
+        if let Some(pool) = pools.get(&address) {
+            return Ok(pool.clone());
+        }
+        if SERVERS_MAX <= pools.len() {
+            pools.clear();
+        }
+        let pool = self.make(server)?;
+        pools.insert(address, pool.clone());
+        Ok(pool)
+    }
+
+    fn make(&self, server: ConnectionInfo) -> Result<Pool, Failed> {
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(BLOCK + self.response_timeout));
+        let manager = Manager::new_with_config(server, settings).map_err(Failed::Command)?;
+        Pool::builder(manager)
+            .max_size(LISTENERS_MAX)
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(self.connect_timeout))
+            .recycle_timeout(Some(self.response_timeout))
+            .wait_timeout(Some(self.response_timeout))
+            .build()
+            .map_err(|error| Failed::Connection(error.to_string()))
     }
 }
 
@@ -185,11 +217,11 @@ impl Bell {
 }
 
 /// Runs for as long as the handle lives; without a waiter it holds no connection for long.
-async fn listen(bell: Arc<Bell>, pool: Pool, connection: Arc<Connection>) {
+async fn listen(bell: Arc<Bell>, pools: Arc<Pools>) {
     let mut failures = 0;
     loop {
         if bell.has_waiters() || lock(&bell.state).unheard {
-            match serve(&bell, &pool, &connection).await {
+            match serve(&bell, &pools).await {
                 Ok(()) => failures = 0,
                 Err(failed) => {
                     bell.fail_all(&failed);
@@ -204,7 +236,9 @@ async fn listen(bell: Arc<Bell>, pool: Pool, connection: Arc<Connection>) {
 }
 
 /// Listens on one connection until nobody has waited for a while.
-async fn serve(bell: &Bell, pool: &Pool, unblocked: &Connection) -> Result<(), Failed> {
+async fn serve(bell: &Bell, pools: &Pools) -> Result<(), Failed> {
+    let unblocked = &*pools.routes;
+    let pool = pools.of(&bell.key).await?;
     let connection = pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => Failed::Connection(error.to_string()),
         other => Failed::Connection(other.to_string()),
@@ -268,7 +302,7 @@ async fn serve(bell: &Bell, pool: &Pool, unblocked: &Connection) -> Result<(), F
 }
 
 /// Rings for another process, over the connection of the verbs, which nothing blocks.
-async fn put_back(unblocked: &Connection, bell: &Bell) -> Result<(), Failed> {
+async fn put_back(unblocked: &Routes, bell: &Bell) -> Result<(), Failed> {
     ring(unblocked, &bell.key).await.map_err(|error| {
         // For the listener to put back once it serves again.
         lock(&bell.state).unheard = true;

@@ -13,9 +13,9 @@ use lovage_core::{
 
 use crate::bell::Bells;
 use crate::config::{ConnectError, RedisConfig};
-use crate::connection::Connection;
 use crate::error::connection_error;
 use crate::keys::{BeatKeys, Keys, channels};
+use crate::routes::Routes;
 use crate::subscription::Subscription;
 use crate::transitions;
 
@@ -38,7 +38,7 @@ pub struct RedisBroker {
 /// What all clones of a handle share.
 pub(crate) struct Shared {
     pub(crate) config: RedisConfig,
-    pub(crate) connection: Arc<Connection>,
+    pub(crate) connection: Arc<Routes>,
     pub(crate) channels: String,
     pub(crate) beat: BeatKeys,
     keys: Mutex<HashMap<QueueName, Arc<Keys>>>,
@@ -52,12 +52,13 @@ impl RedisBroker {
     /// # Errors
     /// [`ConnectError`]; a broker that was connected once reconnects by itself.
     pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
-        let connection = Arc::new(Connection::open(config).await?);
+        let connection = Arc::new(Routes::new(config)?);
+        connection.connect().await?;
         let channels = channels(&config.namespace);
         Ok(Self {
             shared: Arc::new(Shared {
-                bells: Bells::new(config, connection.clone())?,
-                subscription: Subscription::new(config, &channels)?,
+                bells: Bells::new(config, connection.clone()),
+                subscription: Subscription::new(config, connection.clone(), &channels),
                 beat: BeatKeys::of(&config.namespace),
                 config: config.clone(),
                 connection,

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use lovage_core::{Clock, TransportError, secs};
-use redis::io::tcp::TcpSettings;
-use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+use crate::site::Site;
 
 /// The longest namespace, in bytes.
 const NAMESPACE_BYTES_MAX: usize = 64;
@@ -31,6 +31,10 @@ pub struct RedisConfig {
 
 impl RedisConfig {
     /// A Redis at `url`: `redis://`, `rediss://` (TLS) or `unix:` and the path of a socket.
+    ///
+    /// `redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE[/DB]` asks the sentinels for the primary of
+    /// `SERVICE`, at the start and for each new connection. User and password are for Redis and the sentinels, unless
+    /// `?sentinel_password=` and `?sentinel_username=` name others for these. With `rediss` both are spoken to by TLS.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -65,24 +69,9 @@ impl RedisConfig {
         self
     }
 
-    pub(crate) fn connection_info(&self) -> Result<ConnectionInfo, ConnectError> {
+    pub(crate) fn site(&self) -> Result<Site, ConnectError> {
         self.check_namespace()?;
-        let info = self
-            .url
-            .as_str()
-            .into_connection_info()
-            .map_err(|error| ConnectError::Url {
-                reason: error.to_string(),
-            })?;
-        // RESP3, since only there the library tells that a connection was closed while it was idle.
-        let redis = info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3);
-        Ok(info
-            .set_redis_settings(redis)
-            // The library leaves Nagle's algorithm on, which holds a small command back until the last is acknowledged.
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+        Site::parse(&self.url)
     }
 
     fn check_namespace(&self) -> Result<(), ConnectError> {
@@ -117,7 +106,8 @@ impl fmt::Debug for RedisConfig {
 pub enum ConnectError {
     /// The URL cannot be read.
     #[error(
-        "the Redis URL cannot be read: {reason}; use redis://HOST:PORT, rediss://HOST:PORT or unix:PATH"
+        "the Redis URL cannot be read: {reason}; use redis://HOST:PORT, rediss://HOST:PORT, unix:PATH or \
+         redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
     )]
     Url {
         /// What was wrong.
@@ -154,10 +144,7 @@ mod tests {
         for namespace in ["", "a:b", "a{b}", "a b", "größe", &"x".repeat(65)] {
             let config = RedisConfig::new("redis://localhost").namespace(namespace);
             assert!(
-                matches!(
-                    config.connection_info(),
-                    Err(ConnectError::Namespace { .. })
-                ),
+                matches!(config.site(), Err(ConnectError::Namespace { .. })),
                 "{namespace:?}"
             );
         }
@@ -166,7 +153,7 @@ mod tests {
     #[test]
     fn an_unreadable_url_is_an_error_without_the_url() {
         let error = RedisConfig::new("http://user:secret@host")
-            .connection_info()
+            .site()
             .map(|_| ())
             .unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");

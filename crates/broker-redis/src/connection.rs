@@ -1,4 +1,4 @@
-//! One multiplexed connection that is made anew whenever it fails.
+//! One multiplexed connection that is made anew whenever it fails, to one server or to whichever is the primary.
 //!
 //! A command that meets a closed or silent connection fails and spoils it; the next one makes another, with the name
 //! looked up again. So a half-open connection lasts one response timeout, also where callers give up sooner: a command
@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use lovage_core::BrokerError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKind, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind, Value,
+};
 use tokio::time::Instant;
 
 use crate::config::{ConnectError, RedisConfig};
@@ -17,6 +19,8 @@ use crate::error::{
     Meaning, broker_error, connect_error, connection_error, meaning, spoils_connection,
 };
 use crate::script::{Call, Dialect, Script};
+use crate::sentinel::Sentinels;
+use crate::site::SentinelSite;
 
 /// The first wait after a connection could not be made; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -25,8 +29,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Commands that may wait for the writer of one connection; more callers wait in line.
 const COMMANDS_QUEUED_MAX: usize = 1024;
 
+/// A connection that was there a moment ago.
 #[derive(Clone)]
-struct Live {
+pub(crate) struct Live {
     number: u64,
     connection: MultiplexedConnection,
     dialect: Dialect,
@@ -35,6 +40,8 @@ struct Live {
 #[derive(Default)]
 struct State {
     live: Option<Live>,
+    /// Where the last connection led.
+    server: Option<ConnectionInfo>,
     /// Connections made so far: names each, so that a late failure of an old one does not spoil a newer one.
     made: u64,
     /// Attempts made so far, good or bad.
@@ -48,23 +55,55 @@ struct State {
 
 /// See the module.
 pub(crate) struct Connection {
-    client: Client,
+    target: Target,
     config: RedisConfig,
     state: Arc<Mutex<State>>,
     /// Held by the one that connects.
     connecting: tokio::sync::Mutex<Option<String>>,
 }
 
+/// Which server to connect to.
+enum Target {
+    Server(Client),
+    Primary(Sentinels),
+}
+
 impl Connection {
-    pub(crate) async fn open(config: &RedisConfig) -> Result<Self, ConnectError> {
-        let connection = Self {
-            client: open_client(config.connection_info()?)?,
+    /// To one server. Nothing is connected yet.
+    pub(crate) fn to(info: ConnectionInfo, config: &RedisConfig) -> Result<Self, ConnectError> {
+        Ok(Self::new(Target::Server(open_client(info)?), config))
+    }
+
+    /// To whichever server is the primary. Nothing is connected yet.
+    pub(crate) fn to_primary(
+        site: &SentinelSite,
+        config: &RedisConfig,
+    ) -> Result<Self, ConnectError> {
+        Ok(Self::new(Target::Primary(Sentinels::new(site)?), config))
+    }
+
+    fn new(target: Target, config: &RedisConfig) -> Self {
+        Self {
+            target,
             config: config.clone(),
             state: Arc::default(),
             connecting: tokio::sync::Mutex::default(),
-        };
-        connection.connect().await?;
-        Ok(connection)
+        }
+    }
+
+    /// Which server it leads to: another connection there does what this one does.
+    pub(crate) async fn server(&self) -> Result<ConnectionInfo, BrokerError> {
+        match &self.target {
+            Target::Server(client) => Ok(client.get_connection_info().clone()),
+            Target::Primary(_) => {
+                self.live().await?;
+                // There was a connection just now, so this is where it led.
+                let state = lock(&self.state);
+                state.server.clone().ok_or_else(|| {
+                    BrokerError::Refused(lovage_core::TransportError::new("no primary is known"))
+                })
+            }
+        }
     }
 
     /// Calls a script by its hash, and by its text where Redis does not know it.
@@ -156,7 +195,8 @@ impl Connection {
         }
     }
 
-    async fn connect(&self) -> Result<Live, ConnectError> {
+    /// Makes a connection, whatever there is.
+    pub(crate) async fn connect(&self) -> Result<Live, ConnectError> {
         let number = {
             let mut state = lock(&self.state);
             state.attempts += 1;
@@ -166,10 +206,11 @@ impl Connection {
         let made = self.make(number).await;
         let mut state = lock(&self.state);
         match made {
-            Ok(live) => {
+            Ok((live, server)) => {
                 if state.down {
-                    tracing::info!("connected to Redis again");
+                    tracing::info!(server = %server.addr(), "connected to Redis again");
                 }
+                state.server = Some(server);
                 state.down = false;
                 state.failures = 0;
                 state.retry_at = None;
@@ -188,7 +229,71 @@ impl Connection {
         }
     }
 
-    async fn make(&self, number: u64) -> Result<Live, ConnectError> {
+    async fn make(&self, number: u64) -> Result<(Live, ConnectionInfo), ConnectError> {
+        match &self.target {
+            Target::Server(client) => {
+                let live = self.greet(client, number).await?;
+                Ok((live, client.get_connection_info().clone()))
+            }
+            Target::Primary(sentinels) => self.find(sentinels, number).await,
+        }
+    }
+
+    /// Asks one sentinel after the other until one names a server that says itself that it is the primary.
+    async fn find(
+        &self,
+        sentinels: &Sentinels,
+        number: u64,
+    ) -> Result<(Live, ConnectionInfo), ConnectError> {
+        // All that are silent together take no longer than one server that is.
+        let share = u32::try_from(sentinels.count()).map_or(1, |count| count + 1);
+        let limit = self.config.connect_timeout / share;
+        let mut tried: Vec<ConnectionAddr> = Vec::new();
+        let mut failure = None;
+        for place in sentinels.places() {
+            let failed = match sentinels.ask(place, limit).await {
+                Ok(server) if tried.contains(server.addr()) => continue,
+                Ok(server) => {
+                    tried.push(server.addr().clone());
+                    match self.greet_primary(server.clone(), number).await {
+                        Ok(live) => {
+                            sentinels.was_right(place);
+                            return Ok((live, server));
+                        }
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            // What passes by itself counts before what somebody must mend: the sentinel that is away may be the one
+            // that is set up well.
+            if !matches!(failure, Some(ConnectError::Unreachable(_))) {
+                failure = Some(failed);
+            }
+        }
+        Err(failure.expect("a site names at least one sentinel"))
+    }
+
+    async fn greet_primary(
+        &self,
+        server: ConnectionInfo,
+        number: u64,
+    ) -> Result<Live, ConnectError> {
+        let address = server.addr().to_string();
+        let live = self.greet(&open_client(server)?, number).await?;
+        let role: Vec<Value> = redis::cmd("ROLE")
+            .query_async(&mut live.connection.clone())
+            .await
+            .map_err(connect_error)?;
+        match role.first() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(live),
+            _ => Err(ConnectError::Unreachable(lovage_core::TransportError::new(
+                format!("{address} is not the primary that a sentinel takes it for"),
+            ))),
+        }
+    }
+
+    async fn greet(&self, client: &Client, number: u64) -> Result<Live, ConnectError> {
         let state = Arc::downgrade(&self.state);
         // Called by the connection's own driver when the other side has closed it, also while nothing is on the way.
         let closed = move |push: PushInfo| {
@@ -204,8 +309,7 @@ impl Connection {
             .set_response_timeout(Some(self.config.response_timeout))
             .set_pipeline_buffer_size(COMMANDS_QUEUED_MAX)
             .set_push_sender(closed);
-        let mut connection = self
-            .client
+        let mut connection = client
             .get_multiplexed_async_connection_with_config(&settings)
             .await
             .map_err(connect_error)?;

@@ -10,8 +10,11 @@ mod connection;
 mod error;
 mod keys;
 mod reply;
+mod routes;
 mod schedules;
 mod script;
+mod sentinel;
+mod site;
 mod subscription;
 mod transitions;
 

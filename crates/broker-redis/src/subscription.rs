@@ -10,14 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lovage_core::{Awaited, BrokerError, TaskId, TransportError, WorkerId, secs};
-use redis::Client;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{ConnectError, RedisConfig};
+use crate::config::RedisConfig;
 use crate::connection::{open_client, pause};
+use crate::error::{broker_error, connection_error};
 use crate::keys::hex;
+use crate::routes::Routes;
 use crate::transitions::Asked;
 
 /// Bounds how late an outcome is told whose push was lost.
@@ -31,7 +32,7 @@ const PING_EVERY: Duration = secs(10);
 pub(crate) struct Subscription {
     handle: String,
     channel: String,
-    client: Client,
+    routes: Arc<Routes>,
     connect_timeout: Duration,
     response_timeout: Duration,
     waits: Arc<Waits>,
@@ -55,18 +56,18 @@ struct Lines {
 type Line = Vec<(u64, oneshot::Sender<Bytes>)>;
 
 impl Subscription {
-    pub(crate) fn new(config: &RedisConfig, channels: &str) -> Result<Self, ConnectError> {
+    pub(crate) fn new(config: &RedisConfig, routes: Arc<Routes>, channels: &str) -> Self {
         let handle = hex(WorkerId::random().as_bytes());
-        Ok(Self {
+        Self {
             channel: format!("{channels}{handle}"),
             handle,
-            client: open_client(config.connection_info()?)?,
+            routes,
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             waits: Arc::default(),
             listener: Mutex::default(),
             made: watch::Sender::new(0),
-        })
+        }
     }
 
     /// The name of this handle, by which scripts tell it.
@@ -140,7 +141,7 @@ impl Subscription {
         }
         let run = Listener {
             channel: self.channel.clone(),
-            client: self.client.clone(),
+            routes: self.routes.clone(),
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
             waits: self.waits.clone(),
@@ -160,7 +161,7 @@ impl Drop for Subscription {
 
 struct Listener {
     channel: String,
-    client: Client,
+    routes: Arc<Routes>,
     connect_timeout: Duration,
     response_timeout: Duration,
     waits: Arc<Waits>,
@@ -189,17 +190,17 @@ impl Listener {
     }
 
     /// Serves one connection until it fails.
-    async fn subscribed(&self) -> Result<(), redis::RedisError> {
-        let silent =
-            |_| redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    async fn subscribed(&self) -> Result<(), BrokerError> {
         let connect = async {
-            let mut connection = self.client.get_async_pubsub().await?;
-            connection.subscribe(&self.channel).await?;
-            Ok::<_, redis::RedisError>(connection)
+            let client = open_client(self.routes.any_server().await?).map_err(connection_error)?;
+            let mut connection = client.get_async_pubsub().await.map_err(broker_error)?;
+            let subscribed = connection.subscribe(&self.channel).await;
+            subscribed.map_err(broker_error)?;
+            Ok::<_, BrokerError>(connection)
         };
         let connection = timeout(self.connect_timeout, connect)
             .await
-            .map_err(silent)??;
+            .unwrap_or_else(|_| Err(BrokerError::Refused(TransportError::new("no answer"))))?;
         let (mut sink, mut messages) = connection.split();
         self.made.send_modify(|made| *made += 1);
         loop {
@@ -317,7 +318,8 @@ mod tests {
     #[tokio::test]
     async fn a_question_without_an_answer_does_not_say_that_the_task_goes_on() {
         let config = RedisConfig::new("redis://127.0.0.1:1");
-        let subscription = Subscription::new(&config, "channel:").unwrap();
+        let routes = Arc::new(Routes::new(&config).unwrap());
+        let subscription = Subscription::new(&config, routes, "channel:");
         let asked = AtomicBool::new(false);
         let ask = || async {
             if asked.swap(true, Ordering::Relaxed) {

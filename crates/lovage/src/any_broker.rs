@@ -39,6 +39,8 @@ impl AnyBroker {
     /// Connects to the broker at `address`.
     ///
     /// - `redis://`, `rediss://` (TLS) and `unix:`: Redis or Valkey;
+    /// - `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`, or `rediss+sentinel://` (TLS): the primary that the sentinels
+    ///   name, through failovers;
     /// - `memory://`: a new, empty broker inside this process;
     /// - `memory://NAME`: the one of that name inside this process. It is kept until the process ends.
     ///
@@ -61,9 +63,9 @@ impl AnyBroker {
         patience: Option<Duration>,
     ) -> Result<Self, ConnectError> {
         match address.split_once(':').map(|(scheme, _)| scheme) {
-            Some("redis" | "rediss" | "unix" | "redis+unix") => {
-                redis(address, namespace, patience).await
-            }
+            Some(
+                "redis" | "rediss" | "unix" | "redis+unix" | "redis+sentinel" | "rediss+sentinel",
+            ) => redis(address, namespace, patience).await,
             Some("memory") => memory(address, namespace),
             Some(scheme) => Err(refused(address, &format!("scheme {scheme:?} is not known"))),
             None => Err(refused(address, "it has no scheme")),
