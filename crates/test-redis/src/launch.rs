@@ -57,3 +57,17 @@ pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
 }
+
+/// A port that was free, below the one on which the nodes of a cluster speak to each other.
+pub(crate) fn free_port_with_bus() -> Result<u16> {
+    const BUS_ABOVE: u16 = 10_000;
+    for _ in 0..100 {
+        let port = free_port()?;
+        if let Some(bus) = port.checked_add(BUS_ABOVE)
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok()
+        {
+            return Ok(port);
+        }
+    }
+    bail!("no free port whose bus, {BUS_ABOVE} above it, is free as well")
+}

@@ -1,4 +1,5 @@
-//! A redis-server of one's own for a test, and a proxy in front of it that breaks in chosen ways.
+//! A redis-server of one's own for a test, a proxy in front of it that breaks in chosen ways, several servers with
+//! sentinels, and a cluster.
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -15,10 +16,15 @@
 //!
 //! Nothing here is skipped where there is no redis-server: a test that needs one fails and says how to get it.
 
+mod cluster;
+mod info;
 mod launch;
 mod proxy;
+mod sentinels;
 mod server;
 
+pub use cluster::{Cluster, SlotMove};
 pub use launch::{SERVER_NAMES, find_server, signal};
 pub use proxy::{Fault, FaultProxy};
+pub use sentinels::Sentinels;
 pub use server::{Builder, RedisServer};

@@ -1,5 +1,6 @@
 //! One redis-server process: started, killed, frozen and started again by a test.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use redis::{AsyncConnectionConfig, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 
-use crate::launch::{find_server, free_port, signal};
+use crate::launch::{find_server, free_port, free_port_with_bus, signal};
 
 /// Generous: a machine under load may take seconds to start a process or to read back a large file.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -37,6 +38,16 @@ pub struct RedisServer {
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     settings: Vec<(String, String)>,
+    kind: Kind,
+}
+
+/// What the program is started as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Server,
+    Sentinel,
+    Node,
 }
 
 impl Builder {
@@ -50,6 +61,18 @@ impl Builder {
         self.settings
             .push((directive.to_owned(), value.to_string()));
         self
+    }
+
+    /// Starts a sentinel, whose settings stand in a file that it changes.
+    pub(crate) fn sentinel(mut self) -> Self {
+        self.kind = Kind::Sentinel;
+        self
+    }
+
+    /// Starts a node of a cluster.
+    pub(crate) fn node(mut self) -> Self {
+        self.kind = Kind::Node;
+        self.arg("cluster-enabled", "yes")
     }
 
     /// Starts the server and waits until it answers.
@@ -70,7 +93,11 @@ impl Builder {
     pub async fn try_start(self) -> Result<RedisServer> {
         let mut refused = None;
         for _ in 0..PORTS_MAX {
-            match self.start_on(free_port()?).await {
+            let port = match self.kind {
+                Kind::Node => free_port_with_bus()?,
+                Kind::Server | Kind::Sentinel => free_port()?,
+            };
+            match self.start_on(port).await {
                 Err(error) if error.is::<PortTaken>() => refused = Some(error),
                 other => return other,
             }
@@ -80,23 +107,10 @@ impl Builder {
 
     async fn start_on(&self, port: u16) -> Result<RedisServer> {
         let folder = TempDir::with_prefix("lovage-redis-").context("no temporary folder")?;
-        let own = [
-            ("port", port.to_string()),
-            ("bind", "127.0.0.1".to_owned()),
-            ("dir", folder.path().display().to_string()),
-            ("daemonize", "no".to_owned()),
-            ("save", String::new()),
-            ("appendonly", "no".to_owned()),
-        ];
-        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
-        let given = self
-            .settings
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let arguments: Vec<String> = own
-            .chain(given)
-            .flat_map(|(name, value)| [format!("--{name}"), value.to_owned()])
-            .collect();
+        let arguments = match self.kind {
+            Kind::Server | Kind::Node => self.arguments(port, folder.path()),
+            Kind::Sentinel => self.sentinel_arguments(port, folder.path())?,
+        };
         let password = self
             .settings
             .iter()
@@ -111,6 +125,35 @@ impl Builder {
         };
         server.until_it_answers().await?;
         Ok(server)
+    }
+
+    fn arguments(&self, port: u16, folder: &Path) -> Vec<String> {
+        let own = [
+            ("port", port.to_string()),
+            ("bind", "127.0.0.1".to_owned()),
+            ("dir", folder.display().to_string()),
+            ("daemonize", "no".to_owned()),
+            ("save", String::new()),
+            ("appendonly", "no".to_owned()),
+        ];
+        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+        let given = self
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        own.chain(given)
+            .flat_map(|(name, value)| [format!("--{name}"), value.to_owned()])
+            .collect()
+    }
+
+    fn sentinel_arguments(&self, port: u16, folder: &Path) -> Result<Vec<String>> {
+        let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n", folder.display());
+        for (name, value) in &self.settings {
+            writeln!(text, "{name} {value}")?;
+        }
+        let file = folder.join("sentinel.conf");
+        fs::write(&file, text).context("cannot write the settings of a sentinel")?;
+        Ok(vec![file.display().to_string(), "--sentinel".to_owned()])
     }
 }
 
