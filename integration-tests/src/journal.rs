@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, fmt, fs, process};
@@ -21,6 +21,8 @@ pub enum Event {
     Cancelled,
     /// The body has done its work.
     End,
+    /// The broker has taken a verdict of the worker: written by [`crate::acks`], where a test asks for it.
+    Ack,
 }
 
 impl fmt::Display for Event {
@@ -29,6 +31,7 @@ impl fmt::Display for Event {
             Self::Start => "start",
             Self::Cancelled => "cancelled",
             Self::End => "end",
+            Self::Ack => "ack",
         })
     }
 }
@@ -57,6 +60,21 @@ pub struct Entry {
 /// One `write` in append mode: lines of several processes do not mix, and a line that was written is there even
 /// where the process is killed at the next instruction.
 pub(crate) fn record(event: Event, context: &TaskContext) {
+    write(
+        event,
+        &context.id(),
+        context.attempt(),
+        context.fence(),
+        context.losses(),
+    );
+}
+
+/// Writes that the broker has taken a verdict.
+pub(crate) fn record_ack(id: &impl fmt::Display, fence: u64) {
+    write(Event::Ack, id, 0, fence, 0);
+}
+
+fn write(event: Event, id: &impl fmt::Display, attempt: u32, fence: u64, losses: u32) {
     static FILE: OnceLock<File> = OnceLock::new();
     let mut file = FILE.get_or_init(|| {
         let path = env::var_os(JOURNAL_VARIABLE).expect("a test says where the journal is");
@@ -67,11 +85,7 @@ pub(crate) fn record(event: Event, context: &TaskContext) {
             .expect("the folder of the journal is there")
     });
     let line = format!(
-        "{event} {} {} {} {} {} {}\n",
-        context.id(),
-        context.attempt(),
-        context.fence(),
-        context.losses(),
+        "{event} {id} {attempt} {fence} {losses} {} {}\n",
         process::id(),
         Clock::System.now().get(),
     );
@@ -98,6 +112,16 @@ impl Journal {
         // The last line may be under way.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(parse).collect()
+    }
+
+    /// Hands over all entries so far, one by one: for runs whose entries take more room than there is.
+    pub fn each(&self, mut take: impl FnMut(Entry)) {
+        let Ok(file) = File::open(&self.0) else {
+            return;
+        };
+        for line in BufReader::new(file).lines() {
+            take(parse(&line.expect("the journal is text")));
+        }
     }
 
     /// All starts so far, by task: for tests with many tasks.
@@ -157,6 +181,7 @@ fn parse(line: &str) -> Entry {
             "start" => Event::Start,
             "cancelled" => Event::Cancelled,
             "end" => Event::End,
+            "ack" => Event::Ack,
             other => panic!("not an event: {other:?}"),
         },
         id: id.parse().expect("a task id"),

@@ -5,7 +5,9 @@
 //! workers, a [`Choir`] the beats over it, [`Audit`] looks at all keys of a queue at one instant, [`History`] compares what was accepted with
 //! what ran. The tests themselves are in `tests/real`.
 
+pub mod acks;
 mod audit;
+pub mod chaos;
 mod choir;
 mod history;
 mod journal;

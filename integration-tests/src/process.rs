@@ -168,6 +168,13 @@ impl Process {
         self.log().contains(text)
     }
 
+    /// The last lines of its log.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
     fn signal(&self, name: &str) {
         signal(self.pid(), name).expect("the process is ours and has not been waited for");
     }
@@ -190,9 +197,7 @@ impl Process {
         reason = "the test harness shows it beside the failure"
     )]
     fn show_log(&self) {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+        let tail = self.log_tail();
         eprintln!(
             "--- process {} ({}), log ends:\n{tail}",
             self.pid(),

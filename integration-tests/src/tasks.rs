@@ -112,3 +112,14 @@ pub async fn panic(ctx: &TaskContext) {
 pub async fn tick(ctx: &TaskContext) {
     record(Event::Start, ctx);
 }
+
+/// Fails at its first attempt, and ends at the second.
+#[task(ignore_result, backoff = Backoff::constant(ms(5)))]
+pub async fn flaky(ctx: &TaskContext) -> Result<(), TaskError> {
+    record(Event::Start, ctx);
+    if ctx.attempt() == 1 {
+        return Err(TaskError::new("as at every first attempt"));
+    }
+    record(Event::End, ctx);
+    Ok(())
+}

@@ -105,6 +105,14 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program of the integration tests as fast as it can be built, with those that it starts.
+pub(crate) fn release(program: &str, arguments: &[&str]) -> Result<()> {
+    let package = ["--release", "--package", "lovage-integration-tests"];
+    run(cargo([&["build"], &package[..], &["--bins"]].concat()))?;
+    let start = [&["run"], &package[..], &["--bin", program, "--"], arguments];
+    run(cargo(start.concat()))
+}
+
 fn command(words: &[&str]) -> Result<Done> {
     run(cargo(words))?;
     Ok(Done::Passed)

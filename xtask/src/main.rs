@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 cargo xtask test [ARG…]   runs all tests; installs redis-server where it may, hands ARGs to the test runner
 cargo xtask ci [STEP…]    runs every check that a change must pass, or only the steps named
+cargo xtask chaos [ARG…]  a long run under random faults, and a check that nothing was lost: --minutes N, --help for more
 cargo xtask setup         installs what the checks need and this machine lacks";
 
 fn main() -> ExitCode {
@@ -43,6 +44,10 @@ fn command() -> Result<()> {
             ci::test(rest)
         }
         ["ci", steps @ ..] => ci::check(steps),
+        ["chaos", rest @ ..] => {
+            install::what_tests_need()?;
+            ci::release("chaos", rest)
+        }
         ["setup"] => {
             install::what_tests_need()?;
             install::cargo_tools()

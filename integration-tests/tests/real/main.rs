@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod beats;
+mod chaos;
 mod crashes;
 mod cuts;
 mod input;

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use lovage_core::{
-    Ack, BATCH_MAX, Broker, BrokerError, Claim, Fence, Settled, TaskError, TaskId, Verdict,
+    Ack, BATCH_MAX, Broker, BrokerError, Claim, Fence, Settled, Settlement, TaskError, TaskId,
+    Verdict,
 };
 use tokio::time::Instant;
 use tower::Service;
@@ -259,8 +260,11 @@ where
             tracing::debug!(queue = %self.queues[place].name, stale, "answers were too late, or sent twice");
         }
         for outgoing in settle {
-            if !settled.stale.contains(&outgoing.settlement.id) {
-                self.counters.settled(&outgoing.settlement.verdict);
+            let Settlement { id, fence, verdict } = &outgoing.settlement;
+            if !settled.stale.contains(id) {
+                self.counters.settled(verdict);
+                // The one event that says a task's verdict was taken: what a history of a run is checked against.
+                tracing::trace!(target: "lovage_worker::settled", %id, fence = fence.number);
             }
             self.forget(outgoing.place);
         }

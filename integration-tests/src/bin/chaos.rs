@@ -1,0 +1,55 @@
+//! `cargo xtask chaos`: the long run under random faults.
+#![expect(clippy::print_stdout, reason = "a command line speaks to its terminal")]
+
+use std::env;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use lovage_core::{mins, ms};
+use lovage_integration_tests::chaos::{GroundsKind, Options, run};
+
+/// Sends tasks under random faults, and checks that nothing is lost and no run repeated without a reason.
+#[derive(Parser, Debug)]
+struct Args {
+    /// Ends the sends after this long.
+    #[arg(long, default_value_t = 5)]
+    minutes: u64,
+    /// Ends the sends after so many tasks.
+    #[arg(long, default_value_t = u64::MAX)]
+    tasks: u64,
+    /// Repeats the faults of an earlier run.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Worker processes at any time.
+    #[arg(long, default_value_t = 3)]
+    workers: usize,
+    /// The lease of the workers, in milliseconds.
+    #[arg(long, default_value_t = 1500)]
+    lease_ms: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let worker = env::current_exe()?
+        .parent()
+        .context("a program stands in a folder")?
+        .join("test-worker");
+    let options = Options {
+        span_max: mins(args.minutes),
+        workers: args.workers,
+        lease: ms(args.lease_ms),
+        seed: args.seed.unwrap_or_else(|| fastrand::u64(..)),
+        ..Options::new(worker, args.tasks)
+    };
+    for grounds in [GroundsKind::Single] {
+        println!("{grounds:?}, seed {}", options.seed);
+        let findings = run(&Options {
+            grounds,
+            ..options.clone()
+        })
+        .await?;
+        println!("{findings}\n");
+    }
+    Ok(())
+}

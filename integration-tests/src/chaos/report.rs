@@ -1,0 +1,42 @@
+//! What a run found, for people.
+
+use std::fmt;
+
+use super::checker::{Findings, median_and_longest};
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unknown, stored) = self.unknown;
+        writeln!(f, "accepted      {:>9}  lost 0", self.accepted)?;
+        writeln!(f, "in doubt      {unknown:>9}  of them stored {stored}")?;
+        writeln!(f, "refused       {:>9}  of them stored 0", self.refused)?;
+        let repeated: usize = self.repeated.values().sum();
+        writeln!(
+            f,
+            "runs          {:>9}  acknowledged {}, repeated {repeated}, overlapping under a lease that had ended {}",
+            self.runs, self.acknowledged, self.overlapping
+        )?;
+        for (reason, count) in &self.repeated {
+            writeln!(f, "  repeated    {count:>9}  {reason:?}")?;
+        }
+        writeln!(f, "at most once  {:>9}  started twice 0", self.at_most_once)?;
+        for (kind, count) in &self.dead {
+            writeln!(f, "dead letters  {count:>9}  {kind}")?;
+        }
+        for (what, count) in &self.faults {
+            writeln!(f, "faults        {count:>9}  {what:?}")?;
+        }
+        for (what, spans) in [
+            ("kill to last rerun", &self.recovered_after_ms),
+            ("outage to next end", &self.resumed_after_ms),
+        ] {
+            let (median, longest) = median_and_longest(spans);
+            writeln!(
+                f,
+                "{what}: median {median:?}, longest {longest:?}, of {}",
+                spans.len()
+            )?;
+        }
+        write!(f, "drained in {:?} after the last fault", self.drained_in)
+    }
+}
