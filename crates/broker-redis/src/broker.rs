@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lovage_core::{
-    Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Encoded,
-    EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered, Renewal,
-    Rescheduled, Results, Scheduled, Settled, Settlement, TaskId, When, WorkerId, hours,
+    Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Durability,
+    Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered,
+    Renewal, Rescheduled, Results, Scheduled, Settled, Settlement, TaskId, When, WorkerId, hours,
 };
 
 use crate::bell::Bells;
 use crate::config::{ConnectError, RedisConfig};
+use crate::confirm::Confirming;
 use crate::error::connection_error;
 use crate::keys::{BeatKeys, Keys, channels};
 use crate::routes::Routes;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     keys: Mutex<HashMap<QueueName, Arc<Keys>>>,
     pub(crate) bells: Bells,
     subscription: Subscription,
+    pub(crate) confirming: Confirming,
 }
 
 impl RedisBroker {
@@ -59,6 +61,7 @@ impl RedisBroker {
             shared: Arc::new(Shared {
                 bells: Bells::new(config, connection.clone()),
                 subscription: Subscription::new(config, connection.clone(), &channels),
+                confirming: Confirming::new(config),
                 beat: BeatKeys::of(&config.namespace),
                 config: config.clone(),
                 connection,
@@ -98,7 +101,8 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         tasks: Vec<Encoded>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        transitions::enqueue(&self.shared, queue, tasks).await
+        let stored = transitions::enqueue(&self.shared, queue, tasks, Durability::NONE).await?;
+        Ok(stored.answers)
     }
 
     async fn claim(

@@ -15,8 +15,10 @@ use redis::{
 use tokio::time::Instant;
 
 use crate::config::{ConnectError, RedisConfig};
+use crate::confirm::Question;
 use crate::error::{
-    Meaning, broker_error, connect_error, connection_error, meaning, spoils_connection,
+    Meaning, broker_error, cannot_confirm, connect_error, connection_error, meaning,
+    spoils_connection,
 };
 use crate::script::{Call, Dialect, Script};
 use crate::sentinel::Sentinels;
@@ -113,15 +115,42 @@ impl Connection {
         fill: impl Fn(&mut Call),
     ) -> Result<Value, BrokerError> {
         let live = self.live().await?;
+        self.run_on(&live, script, fill).await
+    }
+
+    /// Calls a script by the very connection that `live` is, also where a newer one has taken its place.
+    pub(crate) async fn run_on(
+        &self,
+        live: &Live,
+        script: &Script,
+        fill: impl Fn(&mut Call),
+    ) -> Result<Value, BrokerError> {
         let by_hash = script.by_hash(live.dialect, &fill);
-        match self.send(&live, &by_hash).await {
+        match self.send(live, &by_hash).await {
             Err(error) if meaning(&error) == Meaning::NotLoaded => {
                 let by_text = script.by_text(live.dialect, &fill);
-                self.send(&live, &by_text).await
+                self.send(live, &by_text).await
             }
             answer => answer,
         }
         .map_err(broker_error)
+    }
+
+    /// A connection to a server that can answer `question`.
+    pub(crate) async fn able_to_answer(&self, question: &Question) -> Result<Live, BrokerError> {
+        let live = self.live().await?;
+        let tried = self.send(&live, &question.try_out()).await;
+        tried.map_err(|error| cannot_confirm(&error, question.needs()))?;
+        Ok(live)
+    }
+
+    /// Sends one command by the very connection that `live` is.
+    pub(crate) async fn command_on(
+        &self,
+        live: &Live,
+        command: &Cmd,
+    ) -> Result<Value, BrokerError> {
+        self.send(live, command).await.map_err(broker_error)
     }
 
     /// Sends one command.

@@ -107,6 +107,18 @@ pub(crate) fn broker_error(error: RedisError) -> BrokerError {
     }
 }
 
+/// The error of a server that was asked whether it can confirm: nothing is stored yet.
+pub(crate) fn cannot_confirm(error: &RedisError, needs: &'static str) -> BrokerError {
+    let lasting = meaning(error) == Meaning::Misconfigured
+        || error.to_string().contains("appendonly is disabled");
+    let source = TransportError::new(format!("{needs}: {error}"));
+    if lasting {
+        BrokerError::Misconfigured(source)
+    } else {
+        BrokerError::Refused(source)
+    }
+}
+
 /// The error of a connection that could not be made: nothing was sent.
 pub(crate) fn connection_error(error: ConnectError) -> BrokerError {
     match error {

@@ -6,6 +6,7 @@
 mod bell;
 mod broker;
 mod config;
+mod confirm;
 mod connection;
 mod error;
 mod keys;

@@ -2,12 +2,12 @@
 
 use std::future::Future;
 
-use lovage_core::{Clock, Control, Inspect, Membership, Results, Schedules};
+use lovage_core::{Clock, Control, Durable, Inspect, Membership, Results, Schedules};
 
 /// A broker that keeps the whole contract.
-pub trait WholeBroker: Membership + Results + Control + Inspect + Schedules {}
+pub trait WholeBroker: Membership + Results + Control + Inspect + Schedules + Durable {}
 
-impl<B: Membership + Results + Control + Inspect + Schedules> WholeBroker for B {}
+impl<B: Membership + Results + Control + Inspect + Schedules + Durable> WholeBroker for B {}
 
 /// Makes a broker for one law, and keeps alive what it runs on.
 pub trait Harness: Send + Sync + 'static {

@@ -57,6 +57,11 @@ macro_rules! suite {
                 no_task_is_held_by_two_workers
                 a_task_claimed_again_has_a_new_fence
             }
+            durable {
+                a_confirmed_task_is_stored_as_any_other
+                nothing_is_confirmed_of_a_batch_that_is_refused
+                a_confirmed_send_of_a_living_id_is_a_duplicate
+            }
             enqueue {
                 an_accepted_task_is_ready
                 answers_come_in_the_order_of_the_tasks

@@ -5,6 +5,7 @@
 mod broker;
 mod context;
 mod draft;
+mod durable;
 pub mod envelope;
 mod error;
 mod ids;
@@ -26,6 +27,7 @@ pub use broker::{
 };
 pub use context::{State, StateNeed, States, TaskContext};
 pub use draft::{Draft, DraftError};
+pub use durable::{Confirmation, Confirmed, Durability, Durable};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
 pub use error::{CAUSES_MAX, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
 pub use ids::{

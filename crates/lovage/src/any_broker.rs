@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Amended, Amendment, Awaited, BeatId, BeatRole, Broker, BrokerError, Cancelled, Claim, Control,
-    Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence, Forwarded, Inspect, Lead, Leader,
-    Looked, Membership, Outgoing, Place, QueueName, Recovered, Renewal, Rescheduled, Results,
-    ScheduleName, Scheduled, Schedules, Settled, Settlement, StoredSchedule, TaskId, When,
-    WorkerId,
+    Amended, Amendment, Awaited, BeatId, BeatRole, Broker, BrokerError, Cancelled, Claim,
+    Confirmed, Control, Counts, DeadLetter, Durability, Durable, Encoded, EnqueueError, Enqueued,
+    Fence, Forwarded, Inspect, Lead, Leader, Looked, Membership, Outgoing, Place, QueueName,
+    Recovered, Renewal, Rescheduled, Results, ScheduleName, Scheduled, Schedules, Settled,
+    Settlement, StoredSchedule, TaskId, When, WorkerId,
 };
 
 use crate::error::ConnectError;
@@ -240,6 +240,17 @@ impl Broker for AnyBroker {
         patience: Duration,
     ) -> Result<Recovered, BrokerError> {
         each!(self, broker => broker.recover(queue, patience).await)
+    }
+}
+
+impl Durable for AnyBroker {
+    async fn enqueue_confirmed(
+        &self,
+        queue: &QueueName,
+        tasks: Vec<Encoded>,
+        wanted: Durability,
+    ) -> Result<Confirmed, EnqueueError> {
+        each!(self, broker => broker.enqueue_confirmed(queue, tasks, wanted).await)
     }
 }
 

@@ -8,6 +8,7 @@ use lovage_core::{BATCH_MAX, Encoded, QueueName, TaskId};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
+use crate::deliver::Manner;
 use crate::error::{SendAllError, SendError};
 use crate::gather::BATCH_BYTES_MAX;
 use crate::handle::Handle;
@@ -23,12 +24,13 @@ const TRAVELLING_BYTES_MAX: usize = BATCH_BYTES_MAX;
 struct Bulk {
     client: Client,
     task: &'static str,
-    gathered: HashMap<QueueName, Gathered>,
+    gathered: HashMap<(QueueName, Manner), Gathered>,
     trips: JoinSet<Trip>,
     /// How many bytes the calls that travel have.
     travelling: usize,
     accepted: Vec<TaskId>,
     unknown: Vec<TaskId>,
+    unconfirmed: Vec<TaskId>,
 }
 
 #[derive(Default)]
@@ -59,6 +61,7 @@ where
         travelling: 0,
         accepted: Vec::new(),
         unknown: Vec::new(),
+        unconfirmed: Vec::new(),
     };
     match bulk.send(items).await {
         Ok(handles) => Ok(handles),
@@ -82,18 +85,18 @@ impl Bulk {
             let envelope = envelope(parts.0, &message, self.client.now())?;
             let task = envelope.encode()?;
             handles.push(Handle::sent(self.client.clone(), &envelope));
-            self.add(envelope.queue, task).await?;
+            self.add((envelope.queue, parts.1), task).await?;
         }
-        for (queue, rest) in mem::take(&mut self.gathered) {
-            self.start(queue, rest.tasks).await?;
+        for (way, rest) in mem::take(&mut self.gathered) {
+            self.start(way, rest.tasks).await?;
         }
         while self.land().await? {}
         Ok(handles)
     }
 
-    async fn add(&mut self, queue: QueueName, task: Encoded) -> Result<(), SendError> {
+    async fn add(&mut self, way: (QueueName, Manner), task: Encoded) -> Result<(), SendError> {
         let size = task.bytes().len();
-        let gathered = self.gathered.entry(queue.clone()).or_default();
+        let gathered = self.gathered.entry(way.clone()).or_default();
         let full = gathered.tasks.len() == BATCH_MAX || BATCH_BYTES_MAX < gathered.bytes + size;
         let batch = if full {
             mem::take(gathered).tasks
@@ -102,10 +105,14 @@ impl Bulk {
         };
         gathered.bytes += size;
         gathered.tasks.push(task);
-        self.start(queue, batch).await
+        self.start(way, batch).await
     }
 
-    async fn start(&mut self, queue: QueueName, tasks: Vec<Encoded>) -> Result<(), SendError> {
+    async fn start(
+        &mut self,
+        way: (QueueName, Manner),
+        tasks: Vec<Encoded>,
+    ) -> Result<(), SendError> {
         if tasks.is_empty() {
             return Ok(());
         }
@@ -117,7 +124,8 @@ impl Bulk {
         let (client, task) = (self.client.clone(), self.task);
         self.trips.spawn(async move {
             let ids = tasks.iter().map(Encoded::id).collect();
-            let end = client.deliver_batch(&queue, tasks, task).await;
+            let (queue, manner) = way;
+            let end = client.deliver_batch(&queue, tasks, manner, task).await;
             Trip { ids, bytes, end }
         });
         Ok(())
@@ -134,6 +142,7 @@ impl Bulk {
         match &trip.end {
             Ok(()) => self.accepted.extend(trip.ids),
             Err(SendError::Unknown { .. }) => self.unknown.extend(trip.ids),
+            Err(SendError::NotConfirmed { .. }) => self.unconfirmed.extend(trip.ids),
             Err(_) => {}
         }
         trip.end.map(|()| true)
@@ -145,6 +154,7 @@ impl Bulk {
         SendAllError {
             accepted: self.accepted,
             unknown: self.unknown,
+            unconfirmed: self.unconfirmed,
             source,
         }
     }

@@ -1,20 +1,20 @@
 //! The client: one connection to a broker, by which tasks are sent and looked after.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::{
-    Broker, BrokerError, Cancelled, Clock, Control, Counts, DeadLetter, Encoded, Enqueued, Inspect,
-    Millis, NameError, QueueName, Rescheduled, Scheduled, Task, TaskId, When, secs,
+    BrokerError, Cancelled, Clock, Control, Counts, DeadLetter, Durability, Inspect, Millis,
+    NameError, QueueName, Rescheduled, Scheduled, Task, TaskId, When, secs,
 };
 use tokio::time::timeout_at;
 
 use crate::any_broker::AnyBroker;
 use crate::bulk;
-use crate::error::{ConnectError, ControlError, SendAllError, SendError};
-use crate::gather::{Gather, no_answer};
+use crate::deliver::Lines;
+use crate::error::{ConnectError, ControlError, SendAllError};
+use crate::gather::no_answer;
 use crate::handle::Handle;
 use crate::retry::{Attempts, instant_in};
 use crate::send::{IntoSending, Sending};
@@ -24,8 +24,9 @@ use crate::testing::Inline;
 /// The longest that a call takes unless the builder says otherwise: a web request can still answer in time.
 pub const DEADLINE_DEFAULT: Duration = secs(2);
 
-/// So many lines of sends are kept; then those of queues that nobody is sending to are given up.
-const LINES_MAX: usize = 1024;
+/// The most bytes of envelopes that single sends of one client hold together unless the builder says otherwise: a
+/// hundred thousand sends of 2.5 kB each.
+pub const WAITING_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
 /// Sends tasks and looks after them. Cheap to clone; clones share one connection.
 ///
@@ -44,21 +45,22 @@ const LINES_MAX: usize = 1024;
 /// # worker.shutdown().await; Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     broker: AnyBroker,
-    deadline: Duration,
+    pub(crate) deadline: Duration,
     clock: Clock,
-    lines: Mutex<HashMap<QueueName, Arc<Gather<AnyBroker>>>>,
+    pub(crate) durability: Durability,
+    pub(crate) lines: Lines,
     #[cfg(feature = "memory")]
-    inline: Option<(Arc<Inline>, Mode)>,
+    pub(crate) inline: Option<(Arc<Inline>, Mode)>,
 }
 
 /// What a client of the test kit does with what it sends.
 #[cfg(feature = "memory")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     /// Notes it.
     Noted,
     /// Runs it before the send is answered.
@@ -73,6 +75,8 @@ pub struct ClientBuilder<Source> {
     namespace: Option<String>,
     deadline: Duration,
     clock: Clock,
+    durability: Durability,
+    waiting_bytes_max: usize,
     #[cfg(feature = "memory")]
     inline: Option<(Arc<Inline>, Mode)>,
 }
@@ -201,7 +205,7 @@ impl Client {
     }
 
     /// Bounds how many tasks `queue` may hold, dead letters included; `None` takes the bound away. A send beyond it
-    /// is refused with [`SendError::QueueFull`].
+    /// is refused with [`SendError::QueueFull`](crate::SendError::QueueFull).
     pub async fn bound(&self, queue: &str, tasks_max: Option<u64>) -> Result<(), ControlError> {
         let queue = QueueName::parse(queue)?;
         Ok(self
@@ -237,97 +241,6 @@ impl Client {
             }
         }
     }
-
-    /// Sends one encoded task, together with whoever else sends to this queue.
-    pub(crate) async fn deliver(
-        &self,
-        queue: &QueueName,
-        encoded: Encoded,
-        task: &'static str,
-    ) -> Result<(), SendError> {
-        let id = encoded.id();
-        let line = self.line(queue);
-        let tasks = std::slice::from_ref(&encoded);
-        let mut attempts = Attempts::at(tasks, instant_in(self.0.deadline));
-        loop {
-            match line.send(encoded.clone(), attempts.deadline()).await {
-                Ok(answer) => {
-                    self.accepted(queue, &[encoded], &[answer]).await;
-                    return Ok(());
-                }
-                Err(error) => {
-                    let end = attempts.failed(error).await;
-                    end.map_err(|error| SendError::from_enqueue(error, id, task))?;
-                }
-            }
-        }
-    }
-
-    /// Sends up to a thousand encoded tasks in one call.
-    pub(crate) async fn deliver_batch(
-        &self,
-        queue: &QueueName,
-        batch: Vec<Encoded>,
-        task: &'static str,
-    ) -> Result<(), SendError> {
-        let Some(first) = batch.first().map(Encoded::id) else {
-            return Ok(());
-        };
-        let mut attempts = Attempts::at(&batch, instant_in(self.0.deadline));
-        loop {
-            let call = self.broker().enqueue(queue, batch.clone());
-            let answer = timeout_at(attempts.deadline(), call).await;
-            match answer.unwrap_or_else(|_| Err(no_answer().into())) {
-                Ok(answers) => {
-                    self.accepted(queue, &batch, &answers).await;
-                    return Ok(());
-                }
-                Err(error) => {
-                    let end = attempts.failed(error).await;
-                    end.map_err(|error| SendError::from_enqueue(error, first, task))?;
-                }
-            }
-        }
-    }
-
-    /// Lets the test kit know, where there is one.
-    #[cfg_attr(
-        not(feature = "memory"),
-        expect(
-            clippy::unused_async,
-            unused_variables,
-            reason = "as the one with a kit"
-        )
-    )]
-    async fn accepted(&self, queue: &QueueName, tasks: &[Encoded], answers: &[Enqueued]) {
-        #[cfg(feature = "memory")]
-        if let Some((inline, mode)) = &self.0.inline {
-            for (task, answer) in tasks.iter().zip(answers) {
-                if *answer == Enqueued::New {
-                    inline.accepted(queue, task);
-                }
-            }
-            if *mode == Mode::Eager {
-                for task in tasks {
-                    // Boxed, as a body that sends comes through here again.
-                    Box::pin(inline.run_eagerly(self, queue, task.id())).await;
-                }
-            }
-        }
-    }
-
-    fn line(&self, queue: &QueueName) -> Arc<Gather<AnyBroker>> {
-        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get(queue) {
-            return Arc::clone(line);
-        }
-        if LINES_MAX <= lines.len() {
-            lines.retain(|_, line| 1 < Arc::strong_count(line));
-        }
-        let line = Gather::new(self.broker().clone(), queue.clone());
-        lines.insert(queue.clone(), Arc::clone(&line));
-        line
-    }
 }
 
 impl<Source> ClientBuilder<Source> {
@@ -337,6 +250,8 @@ impl<Source> ClientBuilder<Source> {
             namespace: None,
             deadline: DEADLINE_DEFAULT,
             clock: Clock::System,
+            durability: Durability::NONE,
+            waiting_bytes_max: WAITING_BYTES_DEFAULT,
             #[cfg(feature = "memory")]
             inline: None,
         }
@@ -345,6 +260,21 @@ impl<Source> ClientBuilder<Source> {
     /// Gives each call up after `span`, two seconds unless set.
     pub fn deadline(mut self, span: Duration) -> Self {
         self.deadline = span;
+        self
+    }
+
+    /// Lets each send count as done only when it is confirmed so, unless it says otherwise itself; see
+    /// [`Sending::durable`].
+    pub fn durable(mut self, wanted: Durability) -> Self {
+        self.durability = wanted;
+        self
+    }
+
+    /// Bounds the bytes of all single sends under way, [`WAITING_BYTES_DEFAULT`] unless set: while a broker is slow or
+    /// away, each holds its envelope until its deadline. One beyond it is refused with [`SendError::Overloaded`](crate::SendError::Overloaded). A
+    /// bulk send bounds itself.
+    pub fn waiting_bytes_max(mut self, bytes: usize) -> Self {
+        self.waiting_bytes_max = bytes;
         self
     }
 
@@ -371,7 +301,8 @@ impl<Source> ClientBuilder<Source> {
             broker,
             deadline: self.deadline,
             clock: self.clock,
-            lines: Mutex::default(),
+            durability: self.durability,
+            lines: Lines::new(self.waiting_bytes_max),
             #[cfg(feature = "memory")]
             inline: self.inline,
         }))

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use lovage_core::{
-    BrokerError, DraftError, EncodeError, EnqueueError, Failure, NameError, QueueName, TaskId,
-    TransportError,
+    BrokerError, Confirmation, DraftError, Durability, EncodeError, EnqueueError, Failure,
+    NameError, QueueName, TaskId, TransportError,
 };
 
 /// Why a client could not be made.
@@ -63,12 +63,41 @@ pub enum SendError {
         /// How many it may hold.
         bound: u64,
     },
+    /// The sends under way hold all the bytes that they may: the task is certainly not stored. Send fewer at a time, or
+    /// allow more.
+    #[error(
+        "the task is not stored: sends that wait for the broker hold {held} bytes, the limit is {limit}; send fewer at \
+         a time, or raise waiting_bytes_max"
+    )]
+    Overloaded {
+        /// The bytes that sends under way hold.
+        held: usize,
+        /// The most that they may.
+        limit: usize,
+    },
     /// The broker refused, or was never reached, until the deadline ended: the task is certainly not stored.
     #[error("the task is not stored: {0}")]
     Refused(#[source] TransportError),
     /// Somebody must act (password, permission, wrong type at a key): the task is certainly not stored.
     #[error("the task is not stored, and will not be until somebody acts: {0}")]
     Misconfigured(#[source] TransportError),
+    /// The task is stored, and whoever was to confirm it has not done so in time: it runs as any other, and a failover
+    /// or a loss of power may lose it. Sending it again with the same id asks for the confirmation again; that is safe
+    /// unless it may run at most once.
+    #[error(
+        "task {id} is stored, and {} of {} replicas confirmed it within {:?}{}; a failover may lose it; sending it \
+         again with .id({id}) asks again, and is safe unless it may run at most once",
+        by.replicas, wanted.replicas, wanted.within,
+        if wanted.fsync && !by.fsynced { ", the primary not on its disk" } else { "" }
+    )]
+    NotConfirmed {
+        /// The task.
+        id: TaskId,
+        /// What was asked for.
+        wanted: Durability,
+        /// Who has confirmed it.
+        by: Confirmation,
+    },
     /// The task may have been accepted: an answer is missing. Sending it again with the same id is safe unless it may
     /// run at most once.
     #[error(
@@ -120,6 +149,8 @@ pub struct SendAllError {
     /// Tasks that may have been accepted: sending them again with the same ids is safe unless they may run at most
     /// once.
     pub unknown: Vec<TaskId>,
+    /// Tasks that are stored and were not confirmed as was asked for; see [`SendError::NotConfirmed`].
+    pub unconfirmed: Vec<TaskId>,
     /// Why the others were not.
     pub source: SendError,
 }

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lovage_core::{
-    BATCH_MAX, Broker, BrokerError, Encoded, EnqueueError, Enqueued, QueueName, TransportError,
+    BATCH_MAX, BrokerError, Confirmation, Durability, Durable, Encoded, EnqueueError, Enqueued,
+    QueueName, TransportError,
 };
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -18,11 +19,12 @@ use tokio::time::{Instant, timeout_at};
 /// not late.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The sends of one queue.
+/// The sends of one queue that ask for the same confirmation.
 #[derive(Debug)]
 pub(crate) struct Gather<B> {
     broker: B,
     queue: QueueName,
+    wanted: Durability,
     line: Mutex<Line>,
     runtime: Handle,
 }
@@ -42,14 +44,23 @@ struct Waiting {
     number: u64,
     task: Encoded,
     deadline: Instant,
-    answer: oneshot::Sender<Result<Enqueued, EnqueueError>>,
+    answer: oneshot::Sender<Result<Receipt, EnqueueError>>,
 }
 
-impl<B: Broker> Gather<B> {
-    pub(crate) fn new(broker: B, queue: QueueName) -> Arc<Self> {
+/// What is known of one task that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) enqueued: Enqueued,
+    /// Who has confirmed it, beside the broker that stored it.
+    pub(crate) by: Confirmation,
+}
+
+impl<B: Durable> Gather<B> {
+    pub(crate) fn new(broker: B, queue: QueueName, wanted: Durability) -> Arc<Self> {
         Arc::new(Self {
             broker,
             queue,
+            wanted,
             line: Mutex::default(),
             runtime: Handle::current(),
         })
@@ -63,7 +74,7 @@ impl<B: Broker> Gather<B> {
         self: &Arc<Self>,
         task: Encoded,
         deadline: Instant,
-    ) -> Result<Enqueued, EnqueueError> {
+    ) -> Result<Receipt, EnqueueError> {
         match self.join(&task, deadline) {
             Joined::Turn(turn) => turn.send(task, deadline).await,
             Joined::Waits(place) => place.wait(deadline).await,
@@ -118,14 +129,21 @@ impl<B: Broker> Gather<B> {
         line.busy.then(|| line.waiting.drain(..count).collect())
     }
 
+    async fn call(
+        &self,
+        tasks: Vec<Encoded>,
+        deadline: Instant,
+    ) -> Result<Vec<Receipt>, EnqueueError> {
+        call(&self.broker, &self.queue, tasks, self.wanted, deadline).await
+    }
+
     async fn send_batch(&self, batch: Vec<Waiting>) {
         // Whoever waits less long leaves by itself.
         let Some(deadline) = batch.iter().map(|waiting| waiting.deadline).max() else {
             return;
         };
         let tasks = batch.iter().map(|waiting| waiting.task.clone()).collect();
-        let sent = timeout_at(deadline, self.broker.enqueue(&self.queue, tasks)).await;
-        match sent.unwrap_or_else(|_| Err(no_answer().into())) {
+        match self.call(tasks, deadline).await {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 for waiting in batch {
@@ -154,8 +172,7 @@ impl<B: Broker> Gather<B> {
             return refuse(rest, &full(len));
         };
         let tasks = batch.iter().map(|waiting| waiting.task.clone()).collect();
-        let sent = timeout_at(deadline, self.broker.enqueue(&self.queue, tasks)).await;
-        match sent.unwrap_or_else(|_| Err(no_answer().into())) {
+        match self.call(tasks, deadline).await {
             Ok(answers) => {
                 refuse(rest, &full(len + answers.len() as u64));
                 for (waiting, answer) in batch.into_iter().zip(answers) {
@@ -189,7 +206,7 @@ impl<B: Broker> Gather<B> {
 }
 
 /// What a caller finds.
-enum Joined<'a, B: Broker> {
+enum Joined<'a, B: Durable> {
     /// Nobody's call travels.
     Turn(Turn<'a, B>),
     /// Somebody's does.
@@ -197,34 +214,30 @@ enum Joined<'a, B: Broker> {
 }
 
 /// A caller's turn to make the call itself.
-struct Turn<'a, B: Broker>(&'a Arc<Gather<B>>);
+struct Turn<'a, B: Durable>(&'a Arc<Gather<B>>);
 
-impl<B: Broker> Turn<'_, B> {
-    async fn send(self, task: Encoded, deadline: Instant) -> Result<Enqueued, EnqueueError> {
-        let call = self.0.broker.enqueue(&self.0.queue, vec![task]);
-        match timeout_at(deadline, call).await {
-            Ok(Ok(answers)) => answers.first().copied().ok_or_else(too_few),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(no_answer().into()),
-        }
+impl<B: Durable> Turn<'_, B> {
+    async fn send(self, task: Encoded, deadline: Instant) -> Result<Receipt, EnqueueError> {
+        let answers = self.0.call(vec![task], deadline).await?;
+        answers.first().copied().ok_or_else(too_few)
     }
 }
 
-impl<B: Broker> Drop for Turn<'_, B> {
+impl<B: Durable> Drop for Turn<'_, B> {
     fn drop(&mut self) {
         self.0.pass_on();
     }
 }
 
 /// A place in the line: given up with its caller, so that what nobody waits for is not sent late.
-struct Place<'a, B: Broker> {
+struct Place<'a, B: Durable> {
     gather: &'a Gather<B>,
     number: u64,
-    answer: oneshot::Receiver<Result<Enqueued, EnqueueError>>,
+    answer: oneshot::Receiver<Result<Receipt, EnqueueError>>,
 }
 
-impl<B: Broker> Place<'_, B> {
-    async fn wait(mut self, deadline: Instant) -> Result<Enqueued, EnqueueError> {
+impl<B: Durable> Place<'_, B> {
+    async fn wait(mut self, deadline: Instant) -> Result<Receipt, EnqueueError> {
         match timeout_at(deadline, &mut self.answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(EnqueueError::Unknown(TransportError::new(
@@ -240,7 +253,7 @@ impl<B: Broker> Place<'_, B> {
     }
 }
 
-impl<B: Broker> Drop for Place<'_, B> {
+impl<B: Durable> Drop for Place<'_, B> {
     fn drop(&mut self) {
         if !self.answer.is_terminated() {
             self.gather.leave(self.number);
@@ -249,12 +262,12 @@ impl<B: Broker> Drop for Place<'_, B> {
 }
 
 /// The sends that have gathered, one batch after another, until nobody waits.
-struct Flush<B: Broker> {
+struct Flush<B: Durable> {
     gather: Arc<Gather<B>>,
     over: bool,
 }
 
-impl<B: Broker> Flush<B> {
+impl<B: Durable> Flush<B> {
     async fn run(mut self) {
         while let Some(batch) = self.gather.next_batch() {
             self.gather.send_batch(batch).await;
@@ -266,7 +279,7 @@ impl<B: Broker> Flush<B> {
     }
 }
 
-impl<B: Broker> Drop for Flush<B> {
+impl<B: Durable> Drop for Flush<B> {
     /// A flush ends with nobody waiting, unless its runtime shuts down or the broker panics. Then nobody may wait
     /// for it any more, and a caller on another runtime has its own turn.
     fn drop(&mut self) {
@@ -276,6 +289,33 @@ impl<B: Broker> Drop for Flush<B> {
             line.waiting.clear();
         }
     }
+}
+
+/// One attempt at a call, which ends at `deadline`.
+pub(crate) async fn call<B: Durable>(
+    broker: &B,
+    queue: &QueueName,
+    tasks: Vec<Encoded>,
+    wanted: Durability,
+    deadline: Instant,
+) -> Result<Vec<Receipt>, EnqueueError> {
+    let receipt = |enqueued, by| Receipt { enqueued, by };
+    let call = async {
+        if wanted.is_none() {
+            let answers = broker.enqueue(queue, tasks).await?;
+            let by = Confirmation::default();
+            return Ok(answers.into_iter().map(|one| receipt(one, by)).collect());
+        }
+        // A quarter of the time is for the rest of the call: that a confirmation did not come is worth more to a
+        // caller than not to know whether the task is stored.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wanted = wanted.within(wanted.within.min(left * 3 / 4));
+        let sent = broker.enqueue_confirmed(queue, tasks, wanted).await?;
+        let answers = sent.answers.into_iter();
+        Ok(answers.map(|one| receipt(one, sent.by)).collect())
+    };
+    let answer = timeout_at(deadline, call).await;
+    answer.unwrap_or_else(|_| Err(no_answer().into()))
 }
 
 /// How many of the tasks of these sizes go in one call.

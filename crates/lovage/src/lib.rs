@@ -38,6 +38,7 @@ mod any_broker;
 pub mod beat;
 mod bulk;
 mod client;
+mod deliver;
 mod error;
 mod gather;
 mod handle;
@@ -49,17 +50,17 @@ pub mod testing;
 pub mod worker;
 
 pub use any_broker::AnyBroker;
-pub use client::{Client, ClientBuilder, DEADLINE_DEFAULT};
+pub use client::{Client, ClientBuilder, DEADLINE_DEFAULT, WAITING_BYTES_DEFAULT};
 pub use error::{ConnectError, ControlError, SendAllError, SendError, WaitError};
 pub use handle::Handle;
 #[cfg(feature = "beat")]
 pub use lovage_beat::{Fold, Gap, Misfire, Overlap, Schedule, SolarEvent};
 pub use lovage_core::{
-    Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Counts, DeadLetter,
-    EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis, NameError, Place, Priority,
-    QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled, ResultPolicy, Scheduled,
-    State, States, Task, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TraceContext,
-    TransportError, When, hours, mins, ms, secs,
+    Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Confirmation, Counts,
+    DeadLetter, Durability, EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis,
+    NameError, Place, Priority, QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled,
+    ResultPolicy, Scheduled, State, States, Task, TaskContext, TaskDef, TaskError, TaskId,
+    TaskOptions, TraceContext, TransportError, When, hours, mins, ms, secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]
 pub use lovage_macros::periodic;

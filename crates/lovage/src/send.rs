@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, Backoff, Draft, Envelope, Millis, Task, TaskContext, TaskId, TaskOptions, TraceContext,
-    When, telemetry,
+    Ack, Backoff, Draft, Durability, Envelope, Millis, Task, TaskContext, TaskId, TaskOptions,
+    TraceContext, When, telemetry,
 };
 use tracing::Instrument;
 
 use crate::client::Client;
+use crate::deliver::Manner;
 use crate::error::SendError;
 use crate::handle::Handle;
 
@@ -22,6 +23,7 @@ pub struct Sending<T: Task> {
     client: Client,
     message: T,
     draft: Draft,
+    manner: Manner,
 }
 
 impl<T: Task> Sending<T> {
@@ -30,6 +32,7 @@ impl<T: Task> Sending<T> {
             client,
             message,
             draft: Draft::default(),
+            manner: Manner::default(),
         }
     }
 
@@ -136,6 +139,37 @@ impl<T: Task> Sending<T> {
         self
     }
 
+    /// Gives this send up after `span`, instead of the client's own deadline; see
+    /// [`ClientBuilder::deadline`](crate::ClientBuilder::deadline).
+    pub fn deadline(mut self, span: Duration) -> Self {
+        self.manner.deadline = Some(span);
+        self
+    }
+
+    /// Lets it count as done only when `wanted` is confirmed: `Ok` then says that the task survives the loss of the
+    /// primary where one of those replicas is promoted. [`Durability::NONE`] asks for nothing where the client does.
+    ///
+    /// ```
+    /// # use lovage::prelude::*;
+    /// # use lovage::Durability;
+    /// # #[task] async fn charge(order: u64) {}
+    /// # async fn f(client: Client) -> anyhow::Result<()> {
+    /// client.send(charge(7)).durable(Durability::replicas(1)).await?;
+    /// client.send(charge(8)).durable(Durability::replicas(1).fsync().within(ms(500))).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// What was stored and not confirmed in time is [`SendError::NotConfirmed`]. Sends of one queue that ask for the
+    /// same go together and are confirmed together; sends that ask for nothing never wait behind them.
+    ///
+    /// # Redis
+    /// `WAIT`, or `WAITAOF` for what is to be on disk, on a connection of its own. A server that cannot answer it
+    /// is [`SendError::Misconfigured`], before anything is stored.
+    pub fn durable(mut self, wanted: Durability) -> Self {
+        self.manner.durability = Some(wanted);
+        self
+    }
+
     async fn send(self) -> Result<Handle<T>, SendError> {
         let envelope = envelope(self.draft, &self.message, self.client.now())?;
         let encoded = envelope.encode()?;
@@ -151,7 +185,7 @@ impl<T: Task> Sending<T> {
             lovage.task = T::NAME,
         );
         self.client
-            .deliver(&envelope.queue, encoded, T::NAME)
+            .deliver(&envelope.queue, encoded, self.manner, T::NAME)
             .instrument(span)
             .await?;
         Ok(Handle::sent(self.client, &envelope))
@@ -165,7 +199,8 @@ impl<T: Task> IntoFuture for Sending<T> {
     /// Sends the task.
     ///
     /// # Errors
-    /// [`SendError::Unknown`] says that the task may have been accepted; every other error, that it certainly was not.
+    /// [`SendError::Unknown`] says that the task may have been accepted, [`SendError::NotConfirmed`] that it is stored
+    /// and no more; every other error, that it certainly was not.
     ///
     /// # Cancel safety
     /// A future that is dropped may or may not have sent its task, as after [`SendError::Unknown`]. Sends of other
@@ -187,7 +222,7 @@ pub trait IntoSending: sealed::Sealed {
 mod sealed {
     pub trait Sealed {}
     #[derive(Debug, Default)]
-    pub struct Parts(pub(crate) super::Draft);
+    pub struct Parts(pub(crate) super::Draft, pub(crate) super::Manner);
 }
 
 impl<T: Task> sealed::Sealed for T {}
@@ -205,7 +240,7 @@ impl<T: Task> IntoSending for Sending<T> {
     type Task = T;
 
     fn parts(self) -> (T, sealed::Parts) {
-        (self.message, sealed::Parts(self.draft))
+        (self.message, sealed::Parts(self.draft, self.manner))
     }
 }
 

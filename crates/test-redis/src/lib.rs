@@ -20,6 +20,7 @@ mod cluster;
 mod info;
 mod launch;
 mod proxy;
+mod replica;
 mod sentinels;
 mod server;
 

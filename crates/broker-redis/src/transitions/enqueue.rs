@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use lovage_core::envelope::edit;
-use lovage_core::{BATCH_MAX, Encoded, EnqueueError, Enqueued, QueueName, TransportError};
+use lovage_core::{
+    BATCH_MAX, Confirmation, Confirmed, Durability, Encoded, EnqueueError, Enqueued, QueueName,
+    TransportError,
+};
 use redis::Value;
 
 use crate::broker::Shared;
@@ -20,14 +23,15 @@ pub(crate) async fn enqueue(
     shared: &Shared,
     queue: &QueueName,
     tasks: Vec<Encoded>,
-) -> Result<Vec<Enqueued>, EnqueueError> {
+    wanted: Durability,
+) -> Result<Confirmed, EnqueueError> {
     if BATCH_MAX < tasks.len() {
         return Err(EnqueueError::BatchTooLarge { count: tasks.len() });
     }
     if let [task] = tasks.as_slice()
         && edit::is_plain(task.bytes())
     {
-        return enqueue_plain(shared, queue, task).await;
+        return enqueue_plain(shared, queue, task, wanted).await;
     }
     let mut answers = vec![Enqueued::New; tasks.len()];
     let mut seen = HashSet::with_capacity(tasks.len());
@@ -43,7 +47,10 @@ pub(crate) async fn enqueue(
         }
     }
     if sent.is_empty() {
-        return Ok(answers);
+        return Ok(Confirmed {
+            answers,
+            by: Confirmation::default(),
+        });
     }
 
     let keys = shared.keys(queue);
@@ -51,9 +58,8 @@ pub(crate) async fn enqueue(
     let mut names: Vec<&str> = vec![&keys.meta, &keys.tasks, &keys.scheduled, &keys.bell];
     names.extend(ready);
     let now = shared.now();
-    let reply = shared
-        .connection
-        .run(&ENQUEUE, |call| {
+    let (reply, by) = shared
+        .run_confirmed(wanted, &keys, &ENQUEUE, |call| {
             call.keys(&names).arg(&now).arg(&levels);
             for &position in &sent {
                 let task = &tasks[position];
@@ -67,7 +73,7 @@ pub(crate) async fn enqueue(
             answers[position] = Enqueued::Duplicate;
         }
     }
-    Ok(answers)
+    Ok(Confirmed { answers, by })
 }
 
 /// The positions of the duplicates.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use lovage_core::envelope::edit;
-use lovage_core::{Encoded, EnqueueError, Enqueued, QueueName};
+use lovage_core::{Confirmed, Durability, Encoded, EnqueueError, Enqueued, QueueName};
 
 use crate::broker::Shared;
 use crate::script::{Script, script};
@@ -15,13 +15,13 @@ pub(super) async fn enqueue_plain(
     shared: &Shared,
     queue: &QueueName,
     task: &Encoded,
-) -> Result<Vec<Enqueued>, EnqueueError> {
+    wanted: Durability,
+) -> Result<Confirmed, EnqueueError> {
     let keys = shared.keys(queue);
     let level = edit::priority(task.bytes()).get();
     let ready = &keys.ready[usize::from(level)];
-    let reply = shared
-        .connection
-        .run(&ENQUEUE_PLAIN, |call| {
+    let (reply, by) = shared
+        .run_confirmed(wanted, &keys, &ENQUEUE_PLAIN, |call| {
             call.keys(&[&keys.meta, &keys.tasks, &keys.bell, ready])
                 .arg(level)
                 .arg(task.id().as_bytes())
@@ -33,5 +33,8 @@ pub(super) async fn enqueue_plain(
     } else {
         Enqueued::Duplicate
     };
-    Ok(vec![answer])
+    Ok(Confirmed {
+        answers: vec![answer],
+        by,
+    })
 }

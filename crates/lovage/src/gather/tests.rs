@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    BrokerError, Claim, Envelope, Recovered, Renewal, Settled, Settlement, TaskId, TaskName,
-    WorkerId, secs,
+    Broker, BrokerError, Claim, Confirmed, Envelope, Recovered, Renewal, Settled, Settlement,
+    TaskId, TaskName, WorkerId, secs,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -35,7 +35,7 @@ fn gate() -> Gate {
         calls: calls_in,
         answers: Arc::new(tokio::sync::Mutex::new(answers_out)),
     };
-    let gather = Gather::new(broker, QueueName::parse("q").unwrap());
+    let gather = Gather::new(broker, QueueName::parse("q").unwrap(), Durability::NONE);
     Gate {
         gather,
         calls,
@@ -44,7 +44,7 @@ fn gate() -> Gate {
 }
 
 impl Gate {
-    fn send(&self, sends: &mut JoinSet<Result<Enqueued, EnqueueError>>, within: Duration) {
+    fn send(&self, sends: &mut JoinSet<Result<Receipt, EnqueueError>>, within: Duration) {
         let gather = Arc::clone(&self.gather);
         let deadline = Instant::now() + within;
         sends.spawn(async move { gather.send(task(), deadline).await });
@@ -89,7 +89,7 @@ async fn sends_behind_a_call_go_as_one() {
     assert_eq!(gate.call().await, 7);
     gate.answers.send(Ok(())).unwrap();
     for answer in sends.join_all().await {
-        assert_eq!(answer.unwrap(), Enqueued::New);
+        assert_eq!(answer.unwrap().enqueued, Enqueued::New);
     }
 }
 
@@ -206,7 +206,7 @@ async fn where_a_batch_exceeds_the_bound_those_that_fit_go() {
     assert_eq!(gate.call().await, 3);
     gate.answers.send(Ok(())).unwrap();
     let answers = sends.join_all().await;
-    let full = |answer: &&Result<Enqueued, _>| {
+    let full = |answer: &&Result<Receipt, _>| {
         matches!(answer, Err(EnqueueError::QueueFull { len: 10, .. }))
     };
     assert_eq!(answers.iter().filter(full).count(), 2);
@@ -266,5 +266,16 @@ impl Broker for Gated {
 
     async fn recover(&self, _: &QueueName, _: Duration) -> Result<Recovered, BrokerError> {
         unreachable!("a sender does not recover")
+    }
+}
+
+impl Durable for Gated {
+    async fn enqueue_confirmed(
+        &self,
+        _: &QueueName,
+        _: Vec<Encoded>,
+        _: Durability,
+    ) -> Result<Confirmed, EnqueueError> {
+        unreachable!("nobody asks for a confirmation here")
     }
 }

@@ -1,0 +1,214 @@
+//! How encoded tasks reach the broker: attempts until the deadline, in a line for each queue, within a budget of bytes.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lovage_core::{Durability, Encoded, Enqueued, QueueName, TaskId};
+use tokio::time::Instant;
+
+use crate::any_broker::AnyBroker;
+use crate::client::Client;
+#[cfg(feature = "memory")]
+use crate::client::Mode;
+use crate::error::SendError;
+use crate::gather::{Gather, Receipt, call};
+use crate::retry::{Attempts, instant_in};
+
+/// So many lines of sends are kept; then those of queues that nobody is sending to are given up.
+const LINES_MAX: usize = 1024;
+
+/// How a send is made: what does not travel with its task. What is not set is the client's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) durability: Option<Durability>,
+}
+
+/// Where sends wait: a line for each queue and kind of confirmation.
+pub(crate) struct Lines {
+    by_queue: Mutex<HashMap<(QueueName, Durability), Line>>,
+    /// The bytes of all single sends under way.
+    held: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Lines {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            by_queue: Mutex::default(),
+            held: AtomicUsize::new(0),
+            bytes_max,
+        }
+    }
+
+    fn line(&self, broker: &AnyBroker, queue: &QueueName, wanted: Durability) -> Line {
+        let mut lines = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (queue.clone(), wanted);
+        if let Some(line) = lines.get(&key) {
+            return Arc::clone(line);
+        }
+        if LINES_MAX <= lines.len() {
+            lines.retain(|_, line| 1 < Arc::strong_count(line));
+        }
+        let line = Gather::new(broker.clone(), queue.clone(), wanted);
+        lines.insert(key, Arc::clone(&line));
+        line
+    }
+
+    /// Takes `bytes` of what sends under way may hold. One send alone is always let in, however large.
+    fn admit(&self, bytes: usize) -> Result<Held<'_>, SendError> {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed);
+        let admitted = Held { lines: self, bytes };
+        if 0 < held && self.bytes_max < held.saturating_add(bytes) {
+            return Err(SendError::Overloaded {
+                held,
+                limit: self.bytes_max,
+            });
+        }
+        Ok(admitted)
+    }
+}
+
+type Line = Arc<Gather<AnyBroker>>;
+
+/// A part of the budget, given back with the end of its send.
+struct Held<'a> {
+    lines: &'a Lines,
+    bytes: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.lines.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Client {
+    /// Sends one encoded task, together with whoever else sends to this queue.
+    pub(crate) async fn deliver(
+        &self,
+        queue: &QueueName,
+        encoded: Encoded,
+        manner: Manner,
+        task: &'static str,
+    ) -> Result<(), SendError> {
+        let id = encoded.id();
+        let _held = self.0.lines.admit(encoded.bytes().len())?;
+        let wanted = self.wanted(manner);
+        let line = self.0.lines.line(self.broker(), queue, wanted);
+        let tasks = std::slice::from_ref(&encoded);
+        let mut attempts = Attempts::at(tasks, self.ends(manner));
+        loop {
+            match line.send(encoded.clone(), attempts.deadline()).await {
+                Ok(receipt) => {
+                    self.accepted(queue, &[encoded], &[receipt]).await;
+                    return confirmed(&receipt, wanted, id);
+                }
+                Err(error) => {
+                    let end = attempts.failed(error).await;
+                    end.map_err(|error| SendError::from_enqueue(error, id, task))?;
+                }
+            }
+        }
+    }
+
+    /// Sends up to a thousand encoded tasks in one call.
+    pub(crate) async fn deliver_batch(
+        &self,
+        queue: &QueueName,
+        batch: Vec<Encoded>,
+        manner: Manner,
+        task: &'static str,
+    ) -> Result<(), SendError> {
+        let Some(first) = batch.first().map(Encoded::id) else {
+            return Ok(());
+        };
+        let wanted = self.wanted(manner);
+        let mut attempts = Attempts::at(&batch, self.ends(manner));
+        loop {
+            let deadline = attempts.deadline();
+            match call(self.broker(), queue, batch.clone(), wanted, deadline).await {
+                Ok(receipts) => {
+                    self.accepted(queue, &batch, &receipts).await;
+                    return receipts
+                        .first()
+                        .map_or(Ok(()), |receipt| confirmed(receipt, wanted, first));
+                }
+                Err(error) => {
+                    let end = attempts.failed(error).await;
+                    end.map_err(|error| SendError::from_enqueue(error, first, task))?;
+                }
+            }
+        }
+    }
+
+    fn wanted(&self, manner: Manner) -> Durability {
+        manner.durability.unwrap_or(self.0.durability)
+    }
+
+    fn ends(&self, manner: Manner) -> Instant {
+        instant_in(manner.deadline.unwrap_or(self.0.deadline))
+    }
+
+    /// Lets the test kit know, where there is one.
+    #[cfg_attr(
+        not(feature = "memory"),
+        expect(
+            clippy::unused_async,
+            unused_variables,
+            reason = "as the one with a kit"
+        )
+    )]
+    async fn accepted(&self, queue: &QueueName, tasks: &[Encoded], receipts: &[Receipt]) {
+        #[cfg(feature = "memory")]
+        if let Some((inline, mode)) = &self.0.inline {
+            for (task, receipt) in tasks.iter().zip(receipts) {
+                if receipt.enqueued == Enqueued::New {
+                    inline.accepted(queue, task);
+                }
+            }
+            if *mode == Mode::Eager {
+                for task in tasks {
+                    // Boxed, as a body that sends comes through here again.
+                    Box::pin(inline.run_eagerly(self, queue, task.id())).await;
+                }
+            }
+        }
+    }
+}
+
+fn confirmed(receipt: &Receipt, wanted: Durability, id: TaskId) -> Result<(), SendError> {
+    if receipt.by.meets(&wanted) {
+        return Ok(());
+    }
+    Err(SendError::NotConfirmed {
+        id,
+        wanted,
+        by: receipt.by,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sends_under_way_hold_no_more_bytes_than_allowed_unless_one_alone_does() {
+        let lines = Lines::new(10);
+        let large = lines.admit(100).map(drop);
+        assert!(large.is_ok(), "{large:?}");
+        let first = lines.admit(6).unwrap();
+        let refused = lines.admit(5).map(drop).unwrap_err();
+        assert!(
+            matches!(refused, SendError::Overloaded { held: 6, limit: 10 }),
+            "{refused:?}"
+        );
+        let second = lines.admit(4).map(drop);
+        assert!(second.is_ok(), "{second:?}");
+        drop(first);
+        assert!(lines.admit(10).is_ok());
+        assert_eq!(lines.held.load(Ordering::Relaxed), 0);
+    }
+}
