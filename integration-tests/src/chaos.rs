@@ -7,6 +7,7 @@
 
 pub mod checker;
 mod crew;
+mod failovers;
 mod faults;
 mod grounds;
 mod ledger;
@@ -89,7 +90,7 @@ pub async fn run(options: &Options) -> Result<Findings> {
 async fn play(options: &Options) -> Result<Findings> {
     let folder = TempDir::with_prefix("lovage-chaos-")?;
     let journal = Journal::in_folder(folder.path());
-    let grounds = Grounds::lay(options).await?;
+    let grounds = Grounds::lay(options).await;
     let mut crew = Crew::hire(options, &grounds, &journal, folder.path());
     let ledger = Ledger::default();
     let windows = Windows::default();

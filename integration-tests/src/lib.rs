@@ -12,6 +12,7 @@ mod choir;
 mod history;
 mod journal;
 mod process;
+pub mod soak;
 mod stage;
 pub mod tasks;
 mod until;

@@ -16,7 +16,7 @@ use crate::tasks::part_of;
 use crate::until::{eventually, eventually_ok};
 
 /// The queue that most tests use.
-const QUEUE: &str = "default";
+pub(crate) const QUEUE: &str = "default";
 
 /// Where a test plays: its own server, its own folder.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ const USAGE: &str = "\
 cargo xtask test [ARG…]   runs all tests; installs redis-server where it may, hands ARGs to the test runner
 cargo xtask ci [STEP…]    runs every check that a change must pass, or only the steps named
 cargo xtask chaos [ARG…]  a long run under random faults, and a check that nothing was lost: --minutes N, --help for more
+cargo xtask soak [ARG…]   a long run without faults, and what grew in it: --minutes N, --help for more
 cargo xtask setup         installs what the checks need and this machine lacks";
 
 fn main() -> ExitCode {
@@ -44,9 +45,9 @@ fn command() -> Result<()> {
             ci::test(rest)
         }
         ["ci", steps @ ..] => ci::check(steps),
-        ["chaos", rest @ ..] => {
+        [program @ ("chaos" | "soak"), rest @ ..] => {
             install::what_tests_need()?;
-            ci::release("chaos", rest)
+            ci::release(program, rest)
         }
         ["setup"] => {
             install::what_tests_need()?;

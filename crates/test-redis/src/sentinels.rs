@@ -135,6 +135,20 @@ impl Sentinels {
         .await
     }
 
+    /// Waits until every other server follows the primary, as after the return of one that was replaced.
+    ///
+    /// # Panics
+    /// Where one does not in time.
+    pub async fn until_all_follow(&self) {
+        let primary = self.primary().await.port();
+        for server in &self.servers {
+            until("a server follows the primary", async || {
+                (server.port() == primary || server.follows().await).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Waits until another server than `old` is the primary by all sentinels.
     ///
     /// # Panics

@@ -17,6 +17,9 @@ struct Args {
     /// Ends the sends after so many tasks.
     #[arg(long, default_value_t = u64::MAX)]
     tasks: u64,
+    /// What stores the tasks: `single`, `sentinel` or `cluster`; all of them one after the other unless set.
+    #[arg(long, value_enum)]
+    on: Option<GroundsKind>,
     /// Repeats the faults of an earlier run.
     #[arg(long)]
     seed: Option<u64>,
@@ -42,7 +45,12 @@ async fn main() -> Result<()> {
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..)),
         ..Options::new(worker, args.tasks)
     };
-    for grounds in [GroundsKind::Single] {
+    let all = [
+        GroundsKind::Single,
+        GroundsKind::Sentinel,
+        GroundsKind::Cluster,
+    ];
+    for grounds in args.on.map_or(all.to_vec(), |one| vec![one]) {
         println!("{grounds:?}, seed {}", options.seed);
         let findings = run(&Options {
             grounds,

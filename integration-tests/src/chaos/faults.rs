@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use lovage_core::{Clock, Millis, ms, secs};
-use lovage_test_redis::{Fault, FaultProxy};
+use lovage_core::{Clock, ms, secs};
+use lovage_test_redis::{Fault, FaultProxy, RedisServer};
 
 use super::Options;
 use super::crew::Crew;
-use super::grounds::Grounds;
+use super::failovers;
+use super::grounds::{Grounds, Single};
 use super::windows::{What, Windows};
 
 /// How long a connection that lost bytes without a sign can go unnoticed: the wait for an answer, and the connecting.
@@ -28,33 +29,63 @@ pub(crate) async fn strike(
         0..35 => crew.kill(slot, windows),
         35..42 => crew.stop(slot, windows).await?,
         42..52 => freeze(random, crew, slot, windows, options).await,
-        52..70 => {
-            let (what, fault) = network_fault(random);
-            let pids = vec![crew.pid(slot)];
-            let span = span(random, options.lease * 2);
-            hurt(what, fault, grounds.worker(slot), span, Some(pids), windows).await;
-        }
-        70..85 => {
-            let (_, fault) = network_fault(random);
-            let span = span(random, secs(2));
-            let proxy = grounds.producer();
-            hurt(What::Producer, fault, proxy, span, Some(vec![]), windows).await;
-        }
-        85..91 => {
-            // A worker may die while Redis is away as well.
-            if random.bool() {
-                crew.kill(slot, windows);
+        _ => match grounds {
+            Grounds::Single(single) => {
+                strike_single(random, single, slot, crew, windows, options).await;
             }
-            restart(random, grounds, windows).await;
-        }
-        91..95 => stall(random, grounds, windows, options).await,
-        _ => nuisance(random, grounds, windows).await,
+            Grounds::Sentinel(sentinels) => {
+                failovers::strike_sentinels(random, sentinels, windows, options).await;
+            }
+            Grounds::Cluster(cluster, slot) => {
+                failovers::strike_cluster(random, cluster, *slot, windows, options).await;
+            }
+        },
     }
     Ok(())
 }
 
+async fn strike_single(
+    random: &mut fastrand::Rng,
+    single: &Single,
+    slot: usize,
+    crew: &mut Crew,
+    windows: &Windows,
+    options: &Options,
+) {
+    match random.u32(..48) {
+        0..18 => {
+            let (what, fault) = network_fault(random);
+            let pids = vec![crew.pid(slot)];
+            let span = span(random, options.lease * 2);
+            hurt(what, fault, &single.workers[slot], span, pids, windows).await;
+        }
+        18..33 => {
+            let (_, fault) = network_fault(random);
+            let span = span(random, secs(2));
+            hurt(
+                What::Producer,
+                fault,
+                &single.producer,
+                span,
+                vec![],
+                windows,
+            )
+            .await;
+        }
+        33..39 => {
+            // A worker may die while Redis is away as well.
+            if random.bool() {
+                crew.kill(slot, windows);
+            }
+            restart(random, &single.redis, windows).await;
+        }
+        39..43 => stall(random, &single.redis, windows, options.lease * 2).await,
+        _ => nuisance(random, &single.redis, windows).await,
+    }
+}
+
 /// At random up to `longest`; a quarter of them short.
-fn span(random: &mut fastrand::Rng, longest: Duration) -> Duration {
+pub(super) fn span(random: &mut fastrand::Rng, longest: Duration) -> Duration {
     let part = if random.u32(..4) == 0 { 0.1 } else { 1.0 };
     longest.mul_f64(random.f64() * part)
 }
@@ -93,7 +124,7 @@ async fn hurt(
     fault: Option<Fault>,
     proxy: &FaultProxy,
     span: Duration,
-    pids: Option<Vec<u32>>,
+    pids: Vec<u32>,
     windows: &Windows,
 ) {
     let from = Clock::System.now();
@@ -115,38 +146,38 @@ async fn hurt(
             }
         }
     };
-    windows.note(what, from, aftermath, pids);
+    windows.note(what, from, aftermath, Some(pids));
 }
 
-async fn restart(random: &mut fastrand::Rng, grounds: &Grounds, windows: &Windows) {
+async fn restart(random: &mut fastrand::Rng, redis: &RedisServer, windows: &Windows) {
     let from = Clock::System.now();
-    grounds.redis().kill9();
+    redis.kill9();
     tokio::time::sleep(span(random, secs(2))).await;
-    grounds.redis().restart().await;
+    redis.restart().await;
     windows.note(What::Restart, from, ms(0), None);
 }
 
-async fn stall(
+pub(super) async fn stall(
     random: &mut fastrand::Rng,
-    grounds: &Grounds,
+    redis: &RedisServer,
     windows: &Windows,
-    options: &Options,
+    longest: Duration,
 ) {
     let from = Clock::System.now();
-    grounds.redis().pause();
-    tokio::time::sleep(span(random, options.lease * 2)).await;
-    grounds.redis().resume();
+    redis.pause();
+    tokio::time::sleep(span(random, longest)).await;
+    redis.resume();
     windows.note(What::Stall, from, ms(0), None);
 }
 
-async fn nuisance(random: &mut fastrand::Rng, grounds: &Grounds, windows: &Windows) {
-    let from: Millis = Clock::System.now();
+pub(super) async fn nuisance(random: &mut fastrand::Rng, redis: &RedisServer, windows: &Windows) {
+    let from = Clock::System.now();
     let words: &[&str] = if random.bool() {
         &["SCRIPT", "FLUSH"]
     } else {
         &["CLIENT", "KILL", "TYPE", "normal"]
     };
     // The second closes the connection that it comes on, perhaps before the answer.
-    let _ = grounds.redis().cli::<redis::Value>(words).await;
+    let _ = redis.cli::<redis::Value>(words).await;
     windows.note(What::Nuisance, from, ms(0), None);
 }

@@ -6,76 +6,115 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use lovage::Client;
 use lovage_core::{FailureKind, TaskId, ms, secs};
-use lovage_test_redis::{Fault, FaultProxy, RedisServer};
+use lovage_test_redis::{Cluster, Fault, FaultProxy, RedisServer, Sentinels};
 
 use super::{Options, QUEUE};
 use crate::audit::Audit;
 
 const PAGE: usize = 500;
 const LOOK_EVERY: Duration = ms(50);
+/// A node of a cluster that is silent for so long is replaced.
+const NODE_TIMEOUT: Duration = secs(2);
 
 /// What kind of grounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// One Redis that syncs each write to disk; every connection goes through a proxy that breaks it.
     Single,
+    /// A primary with two replicas and three sentinels.
+    Sentinel,
+    /// A cluster of three primaries with a replica each.
+    Cluster,
 }
 
 /// The servers of a run, and its proxies.
 #[derive(Debug)]
-pub(crate) struct Grounds {
-    redis: RedisServer,
-    workers: Vec<FaultProxy>,
-    producer: FaultProxy,
+pub(crate) enum Grounds {
+    Single(Single),
+    Sentinel(Sentinels),
+    /// With the slot of the queue.
+    Cluster(Cluster, u16),
+}
+
+/// One server, and the proxies before it.
+#[derive(Debug)]
+pub(crate) struct Single {
+    pub(crate) redis: RedisServer,
+    /// One for each worker.
+    pub(crate) workers: Vec<FaultProxy>,
+    pub(crate) producer: FaultProxy,
 }
 
 impl Grounds {
-    pub(crate) async fn lay(options: &Options) -> Result<Self> {
-        let redis = RedisServer::builder().appendonly("always").start().await;
-        let mut workers = Vec::new();
-        for _ in 0..options.workers {
-            workers.push(FaultProxy::start(&redis).await);
+    pub(crate) async fn lay(options: &Options) -> Self {
+        let server = RedisServer::builder().appendonly("always");
+        match options.grounds {
+            Kind::Single => {
+                let redis = server.start().await;
+                let mut workers = Vec::new();
+                for _ in 0..options.workers {
+                    workers.push(FaultProxy::start(&redis).await);
+                }
+                let producer = FaultProxy::start(&redis).await;
+                Self::Single(Single {
+                    redis,
+                    workers,
+                    producer,
+                })
+            }
+            Kind::Sentinel => Self::Sentinel(Sentinels::start(server, 2).await),
+            Kind::Cluster => {
+                let cluster = Cluster::start(NODE_TIMEOUT).await;
+                let slot = cluster.slot(&format!("{{lovage:{QUEUE}}}")).await;
+                Self::Cluster(cluster, slot)
+            }
         }
-        let producer = FaultProxy::start(&redis).await;
-        Ok(Self {
-            redis,
-            workers,
-            producer,
-        })
-    }
-
-    pub(crate) fn redis(&self) -> &RedisServer {
-        &self.redis
-    }
-
-    /// The proxy of a worker.
-    pub(crate) fn worker(&self, slot: usize) -> &FaultProxy {
-        &self.workers[slot]
-    }
-
-    /// The proxy of the producers.
-    pub(crate) fn producer(&self) -> &FaultProxy {
-        &self.producer
     }
 
     pub(crate) fn worker_url(&self, slot: usize) -> String {
-        self.workers[slot].url()
+        match self {
+            Self::Single(single) => single.workers[slot].url(),
+            Self::Sentinel(_) | Self::Cluster(..) => self.url(),
+        }
     }
 
     pub(crate) fn producer_url(&self) -> String {
-        self.producer.url()
+        match self {
+            Self::Single(single) => single.producer.url(),
+            Self::Sentinel(_) | Self::Cluster(..) => self.url(),
+        }
+    }
+
+    /// Past all proxies.
+    fn url(&self) -> String {
+        match self {
+            Self::Single(single) => single.redis.url(),
+            Self::Sentinel(sentinels) => sentinels.url(),
+            Self::Cluster(cluster, _) => cluster.url(),
+        }
     }
 
     /// A client past all proxies.
     pub(crate) async fn quiet_client(&self) -> Result<Client> {
-        let client = Client::builder(self.redis.url()).deadline(secs(20));
+        let client = Client::builder(self.url()).deadline(secs(20));
         Ok(client.connect().await?)
     }
 
-    /// Ends all faults.
+    /// Ends the faults of the network.
     pub(crate) fn heal(&self) {
-        for proxy in self.workers.iter().chain([&self.producer]) {
-            proxy.set(Fault::Pass);
+        if let Self::Single(single) = self {
+            for proxy in single.workers.iter().chain([&single.producer]) {
+                proxy.set(Fault::Pass);
+            }
+        }
+    }
+
+    /// The server that has the queue at present.
+    async fn holder(&self) -> &RedisServer {
+        match self {
+            Self::Single(single) => &single.redis,
+            Self::Sentinel(sentinels) => sentinels.primary().await,
+            Self::Cluster(cluster, slot) => cluster.owner(*slot).await,
         }
     }
 
@@ -108,7 +147,7 @@ impl Grounds {
 
     /// Nothing is in two places, and nothing is left beside the dead letters.
     pub(crate) async fn audit(&self) -> Result<()> {
-        let audit = Audit::of(&self.redis, QUEUE).await;
+        let audit = Audit::of(self.holder().await, QUEUE).await;
         match audit.at_rest() {
             Ok(()) => Ok(()),
             Err(left) => bail!("left behind at rest:\n{left}"),
