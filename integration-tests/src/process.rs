@@ -22,6 +22,8 @@ pub struct ProcessBuilder {
     log: PathBuf,
     flags: Vec<(String, String)>,
     variables: Vec<(String, String)>,
+    /// Where its output goes instead of its log.
+    output: Option<PathBuf>,
 }
 
 impl ProcessBuilder {
@@ -32,6 +34,7 @@ impl ProcessBuilder {
             log,
             flags: Vec::new(),
             variables: Vec::new(),
+            output: None,
         }
         .flag("broker", broker)
         .lease(secs(2))
@@ -41,6 +44,12 @@ impl ProcessBuilder {
     /// Sets a variable of its environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets it write its output and its logs into this file instead of one of its own.
+    pub fn output(mut self, path: &str) -> Self {
+        self.output = Some(path.into());
         self
     }
 
@@ -84,8 +93,8 @@ impl ProcessBuilder {
         let log = File::options()
             .append(true)
             .create(true)
-            .open(&self.log)
-            .expect("the folder of the log is there");
+            .open(self.output.as_ref().unwrap_or(&self.log))
+            .expect("the file of the output can be written");
         let mut command = Command::new(&self.program);
         for (name, value) in &self.flags {
             command.arg(format!("--{name}")).arg(value);
@@ -137,6 +146,11 @@ impl Process {
     /// Lets a frozen process go on.
     pub fn thaw(&self) {
         self.signal("CONT");
+    }
+
+    /// Tells the process that its terminal was closed.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
     }
 
     /// Asks the process to stop, as an orchestrator does.

@@ -5,6 +5,7 @@ mod beats;
 mod chaos;
 mod crashes;
 mod cuts;
+mod hosts;
 mod input;
 mod leases;
 mod outages;

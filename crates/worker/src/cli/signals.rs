@@ -16,7 +16,8 @@ const EXIT_AFTER: Duration = ms(1_800);
 /// After the grace: last words, the release and leaving the queues take two and a half seconds at most.
 const DRAIN_MARGIN: Duration = secs(4);
 
-/// SIGTERM and SIGINT, listened for from the start of the process: before there is a worker as well.
+/// SIGTERM and SIGINT, listened for from the start of the process: before there is a worker as well. A SIGHUP, of a
+/// terminal that was closed, ends nothing.
 #[derive(Clone)]
 pub(super) struct Signals {
     state: Arc<Mutex<State>>,
@@ -132,6 +133,7 @@ impl Commanded {
 struct Listener {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -141,13 +143,19 @@ impl Listener {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    tracing::info!("a SIGHUP ends no worker; send SIGTERM to stop it");
+                }
+            }
         }
     }
 }
