@@ -47,6 +47,8 @@ pub(crate) struct Task {
     pub(crate) spot: Spot,
     /// How often its worker was lost.
     pub(crate) losses: u32,
+    /// How often its body put it off.
+    pub(crate) snoozes: u32,
     /// Since when and how often it was put off.
     pub(crate) parked: Option<Parked>,
     /// Whether somebody cancelled it while it was active.
@@ -107,6 +109,7 @@ impl Queue {
             bytes,
             spot,
             losses: 0,
+            snoozes: 0,
             parked: None,
             cancelled: false,
         };

@@ -88,8 +88,8 @@ local function bury(id, kind, message)
 end
 for i = 1, #taken do
   local id, envelope = ids[i], envelopes[i]
-  local losses, parks, since = facts_of(known[i])
-  losses = losses + 1
+  local mine = facts_of(known[i])
+  mine.losses = mine.losses + 1
   if not envelope then
     gone[#gone + 1] = id
   elseif cancelled[i] == 1 then
@@ -99,13 +99,13 @@ for i = 1, #taken do
   elseif acks_early(envelope) then
     bury(id, 'abandoned', 'its worker ' .. taken[i].worker .. ' was lost while it held this at-most-once task (claim '
       .. taken[i].mark .. '): it may have run in part')
-  elseif losses_max <= losses then
-    bury(id, 'lost', losses .. ' workers were lost while they held this task, the last one was '
+  elseif losses_max <= mine.losses then
+    bury(id, 'lost', mine.losses .. ' workers were lost while they held this task, the last one was '
       .. taken[i].worker .. ' (claim ' .. taken[i].mark .. ')')
-    facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(losses, parks, since)
+    facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(mine)
   else
     released = released + 1
-    facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(losses, parks, since)
+    facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(mine)
     add_to_level(levels, level_of(envelope), id)
   end
 end

@@ -5,8 +5,8 @@
 --       last Q:result:ID, one for each id of 'kept', in their order
 -- ARGV  1 now, '' for Redis's clock   2 position of the first Q:result:ID   3 what all channels begin with
 --       4 ms for which a cancelled outcome is kept
---       5.. groups: fence mark, 'done' | 'kept' | 'retry' | 'park' | 'release' | 'bury', span in ms (until it is due;
---       of 'kept' how long, at least 1), outcome of 'done', record of 'bury', the ids, 16 bytes each, as one argument;
+--       5.. groups: fence mark, 'done' | 'kept' | 'retry' | 'park' | 'snooze' | 'release' | 'bury', span in ms (until it
+--       is due; of 'kept' how long, at least 1), outcome of 'done', record of 'bury', the ids, 16 bytes each, as one argument;
 --       at most 1000 ids. 'kept' is done as well: there the outcomes follow, one for each id, which are kept
 -- Reply positions of the ids that this worker does not hold by that fence
 local tasks, active, waiting, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -105,13 +105,15 @@ else
       dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
       reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, bodies[i]
       stop(id, failed(bodies[i]))
-    elseif kind == 'park' then
-      local losses, parks, since = 0, 0, now
-      if some_facts then
-        losses, parks, since = facts_of(redis.call('HGET', facts, id))
-        if parks == 0 then since = now end
+    elseif kind == 'park' or kind == 'snooze' then
+      local known = facts_of(some_facts and redis.call('HGET', facts, id))
+      if kind == 'snooze' then
+        known.snoozes = known.snoozes + 1
+      else
+        if known.parks == 0 then known.since = now end
+        known.parks = known.parks + 1
       end
-      facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(losses, parks + 1, since)
+      facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(known)
       due[#due + 1], due[#due + 2] = digits(math.min(now + tonumber(verdict.span), MILLIS_MAX)), id
     else
       local envelope = envelopes[r]

@@ -18,6 +18,7 @@ pub mod reschedule;
 pub mod results;
 pub mod schedules;
 pub mod settle;
+pub mod snooze;
 pub mod tick;
 pub mod time;
 pub mod turn;

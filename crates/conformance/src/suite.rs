@@ -214,6 +214,16 @@ macro_rules! suite {
                 a_full_batch_is_settled_at_once
                 settling_nothing_leaves_everything_held
             }
+            snooze {
+                snoozing_counts_no_attempt
+                attempts_losses_parks_and_snoozes_are_counted_apart
+                a_snoozed_task_wakes_an_idle_worker_in_time
+                a_cancelled_task_does_not_snooze
+                a_snooze_may_lead_past_the_expiry
+                an_at_most_once_task_may_be_snoozed
+                a_late_snooze_changes_nothing
+                a_revived_task_has_no_snoozes
+            }
             tick {
                 a_leader_of_nothing_reads_nothing
                 a_schedule_is_due_at_its_wake_and_not_before

@@ -155,7 +155,7 @@ pub trait Control: Broker {
         id: TaskId,
     ) -> impl Future<Output = Result<Cancelled, BrokerError>> + Send;
 
-    /// Makes a dead task ready again, with no attempts and no losses; `false` if it is not dead.
+    /// Makes a dead task ready again, with no attempts, losses and snoozes; `false` if it is not dead.
     fn revive(
         &self,
         queue: &QueueName,
@@ -244,6 +244,8 @@ pub struct Delivery {
     pub bytes: Bytes,
     /// How often a worker was lost while it held this task.
     pub losses: u32,
+    /// How often its body asked to run again later, without an attempt being counted.
+    pub snoozes: u32,
     /// Since when, and how often, workers have put this task off because they did not know it.
     pub parked: Option<Parked>,
 }

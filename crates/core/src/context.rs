@@ -2,8 +2,10 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,7 @@ struct Inner {
     fence: Fence,
     attempt: u32,
     losses: u32,
+    snoozes: u32,
     cancellation: CancellationToken,
     states: Arc<States>,
 }
@@ -32,6 +35,7 @@ impl TaskContext {
         envelope: Envelope,
         fence: Fence,
         losses: u32,
+        snoozes: u32,
         cancellation: CancellationToken,
         states: Arc<States>,
     ) -> Self {
@@ -41,6 +45,7 @@ impl TaskContext {
             fence,
             attempt,
             losses,
+            snoozes,
             cancellation,
             states,
         }))
@@ -60,7 +65,14 @@ impl TaskContext {
             number: 1,
             claimed_at: crate::time::Millis::default(),
         };
-        Self::new(envelope, fence, 0, CancellationToken::new(), Arc::default())
+        Self::new(
+            envelope,
+            fence,
+            0,
+            0,
+            CancellationToken::new(),
+            Arc::default(),
+        )
     }
 
     /// The task's identity.
@@ -86,6 +98,30 @@ impl TaskContext {
     /// How often a worker was lost while it held this task.
     pub fn losses(&self) -> u32 {
         self.0.losses
+    }
+
+    /// How often this task was snoozed: see [`Self::snooze`].
+    pub fn snoozes(&self) -> u32 {
+        self.0.snoozes
+    }
+
+    /// The error that fails this attempt: `return Err(ctx.retry("the bank is busy").after(secs(30)))`.
+    ///
+    /// The attempt counts, and with the last one the task is a dead letter with this reason. The delay is the
+    /// policy's unless [`after`](TaskError::after) says another. A body of `anyhow::Result` answers
+    /// [`.into_anyhow()`](TaskError::into_anyhow) of it.
+    pub fn retry(&self, reason: impl Display) -> TaskError {
+        TaskError::new(reason)
+    }
+
+    /// The error that ends this run and lets the task run again after `span`: `return Err(ctx.snooze(mins(5)))`.
+    ///
+    /// The run counts as no attempt, so there is no limit but the task's expiry: a task whose time to start has
+    /// passed when it wakes up has expired. [`Self::snoozes`] tells how often it slept, for a body that wants a
+    /// limit of its own. The span is at least [`SNOOZE_MIN`](crate::SNOOZE_MIN). An at-most-once task may be snoozed
+    /// as well: it starts again because its body says so.
+    pub fn snooze(&self, span: Duration) -> TaskError {
+        TaskError::new("put off by its body").snooze(span)
     }
 
     /// A number that only grows from one handing-out of this task to the next, for conditional writes elsewhere:
@@ -151,6 +187,7 @@ impl TaskContext {
             inner.envelope.clone(),
             inner.fence,
             inner.losses,
+            inner.snoozes,
             inner.cancellation.clone(),
             Arc::new(states),
         )

@@ -1,9 +1,12 @@
 //! What a task's body may answer when it fails, and what is kept of it.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::advice::{Advice, Advised};
 
 /// The longest text kept of one error message, in bytes; the rest is cut.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -22,8 +25,7 @@ pub const CAUSES_MAX: usize = 16;
 pub struct TaskError {
     kind: FailureKind,
     source: anyhow::Error,
-    permanent: bool,
-    retry_after: Option<Duration>,
+    advice: Advice,
 }
 
 impl TaskError {
@@ -33,10 +35,10 @@ impl TaskError {
     }
 
     /// A failure that no further attempt can mend: it goes to the dead letters at once.
-    pub fn permanent(error: impl Into<anyhow::Error>) -> Self {
+    pub fn permanent(error: impl Into<Self>) -> Self {
         Self {
-            permanent: true,
-            ..Self::of_kind(FailureKind::Error, error.into())
+            advice: Advice::Permanent,
+            ..error.into()
         }
     }
 
@@ -56,7 +58,7 @@ impl TaskError {
     /// The message cannot be run, now or ever: its bytes are not what this task takes.
     pub fn malformed(error: impl Into<anyhow::Error>) -> Self {
         Self {
-            permanent: true,
+            advice: Advice::Permanent,
             ..Self::of_kind(FailureKind::Malformed, error.into())
         }
     }
@@ -65,25 +67,60 @@ impl TaskError {
         Self {
             kind,
             source,
-            permanent: false,
-            retry_after: None,
+            advice: Advice::Policy,
         }
     }
 
     /// Makes the next attempt wait `span` instead of the policy's delay. The attempt counts.
     pub fn retry_after(mut self, span: Duration) -> Self {
-        self.retry_after = Some(span);
+        self.advice = Advice::RetryAfter(span);
+        self
+    }
+
+    /// The same as [`retry_after`](Self::retry_after): `ctx.retry("the bank is busy").after(secs(30))`.
+    pub fn after(self, span: Duration) -> Self {
+        self.retry_after(span)
+    }
+
+    /// Makes the task run again after `span`, this run counting as no attempt: see
+    /// [`TaskContext::snooze`](crate::TaskContext::snooze).
+    pub fn snooze(mut self, span: Duration) -> Self {
+        self.advice = Advice::Snooze(span);
         self
     }
 
     /// Whether no further attempt shall be made.
     pub fn is_permanent(&self) -> bool {
-        self.permanent
+        self.advice == Advice::Permanent
     }
 
-    /// The delay that the error itself asks for.
+    /// The delay before the next attempt that the error itself asks for.
     pub fn delay(&self) -> Option<Duration> {
-        self.retry_after
+        match self.advice {
+            Advice::RetryAfter(span) => Some(span),
+            _ => None,
+        }
+    }
+
+    /// How long the task shall sleep, where this run counts as no attempt.
+    pub fn snoozes_for(&self) -> Option<Duration> {
+        match self.advice {
+            Advice::Snooze(span) => Some(span),
+            _ => None,
+        }
+    }
+
+    /// The error for a body that answers `anyhow::Result`. What it asks for comes through.
+    pub fn into_anyhow(self) -> anyhow::Error {
+        if self.kind == FailureKind::Error && self.advice == Advice::Policy {
+            return self.source;
+        }
+        anyhow::Error::new(Advised(self))
+    }
+
+    /// The error itself, with its causes.
+    pub(crate) fn error(&self) -> &anyhow::Error {
+        &self.source
     }
 
     /// What kind of failure this is.
@@ -103,10 +140,24 @@ impl TaskError {
     }
 }
 
-/// Everything that `anyhow` takes: any `std::error::Error`, and `anyhow::Error` itself.
+/// Everything that `anyhow` takes: any `std::error::Error`, and `anyhow::Error` itself. What a cause asks for, by
+/// [`TaskResultExt`](crate::TaskResultExt), the whole asks for.
 impl<E: Into<anyhow::Error>> From<E> for TaskError {
     fn from(error: E) -> Self {
-        Self::of_kind(FailureKind::Error, error.into())
+        let error = error.into();
+        // With a context around it, a downcast would lose that.
+        if error.chain().next().is_some_and(<dyn Error>::is::<Advised>) {
+            return error.downcast::<Advised>().expect("it was just seen").0;
+        }
+        let advised = error.chain().find_map(<dyn Error>::downcast_ref);
+        match advised {
+            Some(Advised(Self { kind, advice, .. })) => Self {
+                kind: *kind,
+                advice: *advice,
+                source: error,
+            },
+            None => Self::of_kind(FailureKind::Error, error),
+        }
     }
 }
 

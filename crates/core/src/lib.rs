@@ -2,6 +2,7 @@
 //!
 //! No network and no runtime are here. Users depend on the `lovage` crate; authors of brokers on this one.
 
+mod advice;
 mod broker;
 mod context;
 mod draft;
@@ -20,6 +21,7 @@ pub mod telemetry;
 mod time;
 mod verdict;
 
+pub use advice::TaskResultExt;
 pub use broker::{
     Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,
     Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Membership, Parked, Recovered,
@@ -48,7 +50,7 @@ pub use task::{
 };
 pub use time::{Clock, ManualClock, Millis, hours, mins, ms, secs, span_ms};
 pub use tokio_util::sync::CancellationToken;
-pub use verdict::{Verdict, verdict};
+pub use verdict::{SNOOZE_MIN, Verdict, verdict};
 
 #[doc(hidden)]
 pub use inventory;

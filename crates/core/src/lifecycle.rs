@@ -24,7 +24,7 @@ pub enum Event {
     Claim,
     /// It ran to its end, or had expired.
     Done,
-    /// It failed and shall run again later, or was put off.
+    /// It failed and shall run again later, was put off, or asked to sleep.
     RetryIn,
     /// Its worker gave it back unrun or unfinished.
     Release,

@@ -7,6 +7,10 @@ use bytes::Bytes;
 use crate::error::{Failure, FailureKind, TaskError};
 use crate::outcome::{Outcome, RESULT_BYTES_MAX};
 use crate::retry::RetryPolicy;
+use crate::time::ms;
+
+/// The least span of a snooze: attempts bound a task that fails at once again and again, and nothing would bound this.
+pub const SNOOZE_MIN: Duration = ms(10);
 
 /// What a worker says of a task that it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub enum Verdict {
     /// This worker does not know the task: it is put off for this span. Counts no attempt; the broker notes when
     /// it was first put off, and how often.
     Park(Duration),
+    /// Its body asks to run again after this span. Counts no attempt; the broker counts how often.
+    Snooze(Duration),
     /// It was not run, or not to its end: back to the head of ready. Counts no attempt.
     Release,
     /// It shall not run again: kept as a dead letter with its reason, which is its outcome for as long as it is kept.
@@ -40,6 +46,10 @@ pub fn verdict(
     random: f64,
     keep: Option<Duration>,
 ) -> Verdict {
+    let snooze = end.as_ref().err().and_then(TaskError::snoozes_for);
+    if let Some(span) = snooze {
+        return Verdict::Snooze(span.max(SNOOZE_MIN));
+    }
     match end {
         Ok(value) if RESULT_BYTES_MAX < value.len() => {
             let message = format!(
@@ -106,6 +116,16 @@ mod tests {
             verdict(Err(error), 1, &policy(1), 0.0, None),
             Verdict::RetryIn(secs(42))
         );
+    }
+
+    #[test]
+    fn a_snooze_is_no_attempt_and_takes_a_moment_at_least() {
+        for (asked, span) in [(Duration::ZERO, SNOOZE_MIN), (secs(60), secs(60))] {
+            let error = TaskError::new("the shop is closed").snooze(asked);
+            // Also where no attempt is left: this was none.
+            let verdict = verdict(Err(error), 9, &policy(0), 0.0, None);
+            assert_eq!(verdict, Verdict::Snooze(span), "{asked:?}");
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub use lovage_core::{
     DeadLetter, Durability, EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis,
     NameError, Place, Priority, QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled,
     ResultPolicy, Scheduled, State, States, Task, TaskContext, TaskDef, TaskError, TaskId,
-    TaskOptions, TraceContext, TransportError, When, hours, mins, ms, secs,
+    TaskOptions, TaskResultExt, TraceContext, TransportError, When, hours, mins, ms, secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]
 pub use lovage_macros::periodic;

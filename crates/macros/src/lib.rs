@@ -59,7 +59,8 @@ use crate::signature::TaskFn;
 ///
 /// # Return type
 /// A type whose name is `Result` (of `std`, of `anyhow`, of `std::io`, an alias of one's own) is a value or an error, which
-/// is retried. Any other type is a value.
+/// is retried. Any other type is a value. An error can say that it is permanent, when to try again, or that the task shall
+/// run again later without an attempt being counted: see `TaskResultExt`, `TaskContext::retry` and `TaskContext::snooze`.
 ///
 /// # Where it runs
 /// An `async fn` runs on the worker's async runtime. A plain `fn` says which threads it needs:

@@ -149,6 +149,7 @@ fn context(task: &'static str, states: States) -> TaskContext {
         envelope,
         fence,
         0,
+        0,
         lovage::CancellationToken::new(),
         Arc::new(states),
     )

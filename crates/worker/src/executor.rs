@@ -134,6 +134,9 @@ fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -
         Verdict::RetryIn(delay) => {
             tracing::info!(%task, %id, attempt, ?delay, "the task failed and runs again");
         }
+        Verdict::Snooze(delay) => {
+            tracing::debug!(%task, %id, attempt, ?delay, "the task runs again later, as its body asks");
+        }
         _ => tracing::debug!(%task, %id, attempt, "the task is done"),
     }
     End::Verdict(verdict)

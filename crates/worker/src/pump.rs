@@ -162,7 +162,8 @@ where
                 self.queues[held.queue].pace.ran(took);
             }
             let verdict = match end {
-                End::Verdict(verdict @ Verdict::Done { .. }) => verdict,
+                // A body that puts its task off has said so itself, interrupted or not.
+                End::Verdict(verdict @ (Verdict::Done { .. } | Verdict::Snooze(_))) => verdict,
                 End::Verdict(verdict) if !held.interrupted => verdict,
                 // What an interrupted run answers is about the interruption. It may have run in part: an
                 // at-most-once task must not start again.

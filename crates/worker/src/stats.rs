@@ -21,6 +21,8 @@ pub struct Stats {
     pub expired: u64,
     /// Tasks of unknown name put off for a worker that knows them.
     pub parked: u64,
+    /// Runs that ended by asking for another one later, without counting as an attempt.
+    pub snoozed: u64,
     /// Deliveries given back.
     pub released: u64,
     /// Answers that came too late: the delivery belonged to this worker no more.
@@ -55,6 +57,7 @@ pub(crate) struct Counters {
     buried: AtomicU64,
     expired: AtomicU64,
     parked: AtomicU64,
+    snoozed: AtomicU64,
     released: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) leases_lost: AtomicU64,
@@ -72,6 +75,7 @@ impl Counters {
             Verdict::RetryIn(_) => &self.retried,
             Verdict::Bury(_) => &self.buried,
             Verdict::Park(_) => &self.parked,
+            Verdict::Snooze(_) => &self.snoozed,
             _ => &self.released,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -86,6 +90,7 @@ impl Counters {
             buried: read(&self.buried),
             expired: read(&self.expired),
             parked: read(&self.parked),
+            snoozed: read(&self.snoozed),
             released: read(&self.released),
             stale: read(&self.stale),
             leases_lost: read(&self.leases_lost),

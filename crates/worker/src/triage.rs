@@ -187,6 +187,7 @@ impl Known {
                 envelope,
                 delivery.fence,
                 delivery.losses,
+                delivery.snoozes,
                 CancellationToken::new(),
                 Arc::clone(states),
             ),

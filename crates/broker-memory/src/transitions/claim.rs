@@ -65,6 +65,7 @@ impl Queue {
             fence,
             bytes: task.bytes.clone(),
             losses: task.losses,
+            snoozes: task.snoozes,
             parked: task.parked,
         }
     }

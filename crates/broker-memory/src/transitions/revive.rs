@@ -12,6 +12,7 @@ impl Queue {
             Some(task) if matches!(task.spot, Spot::Dead(..)) => {
                 task.bytes = edit::reset_attempts(&task.bytes);
                 task.losses = 0;
+                task.snoozes = 0;
                 task.parked = None;
             }
             _ => return false,

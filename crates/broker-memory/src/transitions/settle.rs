@@ -51,6 +51,11 @@ impl Queue {
                 parked.times += 1;
                 self.schedule(id, now.plus(span));
             }
+            Verdict::Snooze(span) => {
+                let task = self.tasks.get_mut(&id).expect("it is held");
+                task.snoozes = task.snoozes.saturating_add(1);
+                self.schedule(id, now.plus(span));
+            }
             Verdict::Bury(failure) => self.bury(id, failure, now),
             // Release, and what a newer core knows and this broker does not: it must not be lost.
             _ => {

@@ -64,10 +64,15 @@ local function push(command, levels, ready_at)
 end
 
 local function facts_of(text)
-  local losses, parks, since = string.match(text or '', '^(%d+):(%d+):(%d+)$')
-  return tonumber(losses) or 0, tonumber(parks) or 0, tonumber(since) or 0
+  local losses, parks, since, snoozes = string.match(text or '', '^(%d+):(%d+):(%d+):?(%d*)$')
+  return {
+    losses = tonumber(losses) or 0, parks = tonumber(parks) or 0, since = tonumber(since) or 0,
+    snoozes = tonumber(snoozes) or 0,
+  }
 end
 
-local function facts_text(losses, parks, since)
-  return digits(losses) .. ':' .. digits(parks) .. ':' .. digits(since)
+local function facts_text(known)
+  local text = digits(known.losses) .. ':' .. digits(known.parks) .. ':' .. digits(known.since)
+  if known.snoozes == 0 then return text end
+  return text .. ':' .. digits(math.min(known.snoozes, 4294967295))
 end

@@ -83,12 +83,14 @@ fn read(reply: Value) -> Option<Batch> {
         .chunks(size_of::<TaskId>())
         .zip(envelopes)
         .map(|(id, envelope)| {
-            let (losses, parked) = facts.next().and_then(read_facts).unwrap_or_default();
+            let known = facts.next().and_then(read_facts).unwrap_or_default();
+            let (losses, parked, snoozes) = known;
             Some(Delivery {
                 id: TaskId::try_from(id).ok()?,
                 fence,
                 bytes: bytes(envelope)?,
                 losses,
+                snoozes,
                 parked,
             })
         })
@@ -101,12 +103,14 @@ fn read(reply: Value) -> Option<Batch> {
     })
 }
 
-/// `LOSSES:PARKS:PARKED_SINCE`.
-fn read_facts(value: Value) -> Option<(u32, Option<Parked>)> {
+/// `LOSSES:PARKS:PARKED_SINCE`, and `:SNOOZES` behind it if there are any.
+fn read_facts(value: Value) -> Option<(u32, Option<Parked>, u32)> {
     let text = bytes(value)?;
     let mut parts = std::str::from_utf8(&text).ok()?.split(':');
     let losses = parts.next()?.parse().ok()?;
     let times = parts.next()?.parse().ok()?;
     let since = Millis::new(parts.next()?.parse().ok()?);
-    Some((losses, (times != 0).then_some(Parked { since, times })))
+    let parked = (times != 0).then_some(Parked { since, times });
+    let snoozes = parts.next().and_then(|part| part.parse().ok());
+    Some((losses, parked, snoozes.unwrap_or_default()))
 }

@@ -187,6 +187,7 @@ fn wire(verdict: Verdict) -> (&'static str, Option<u64>, Bytes) {
         } => ("done", None, outcome.encode()),
         Verdict::RetryIn(span) => ("retry", Some(span_ms(span)), Bytes::new()),
         Verdict::Park(span) => ("park", Some(span_ms(span)), Bytes::new()),
+        Verdict::Snooze(span) => ("snooze", Some(span_ms(span)), Bytes::new()),
         // Nothing is kept beside a dead letter: it answers with its reason.
         Verdict::Bury(failure) => ("bury", None, failure.encode().into()),
         // `Release`, and what a later version of the contract may add: giving the task back is always right.

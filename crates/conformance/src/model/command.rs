@@ -122,6 +122,8 @@ pub enum Verdicts {
     Retry(u8),
     /// It is put off for some seconds.
     Park(u8),
+    /// Its body puts it off for some seconds.
+    Snooze(u8),
     /// It is given back.
     Release,
     /// It is buried.
@@ -218,6 +220,7 @@ fn settling() -> impl Strategy<Value = Command> {
         any::<bool>().prop_map(Verdicts::Done),
         (0..4u8).prop_map(Verdicts::Retry),
         (0..4u8).prop_map(Verdicts::Park),
+        (0..4u8).prop_map(Verdicts::Snooze),
         Just(Verdicts::Release),
         Just(Verdicts::Bury),
     ];

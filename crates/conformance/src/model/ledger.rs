@@ -15,8 +15,8 @@ use super::session::{Answer, Look};
 pub struct Ledger {
     live: BTreeSet<TaskId>,
     marked: BTreeSet<TaskId>,
-    /// Attempts and losses at the last delivery.
-    counted: BTreeMap<TaskId, (u16, u32)>,
+    /// Attempts, losses and snoozes at the last delivery.
+    counted: BTreeMap<TaskId, (u16, u32, u32)>,
     /// Times that were given in the place of the one that a task was sent with.
     retimed: BTreeMap<TaskId, Millis>,
     places: BTreeMap<TaskId, Place>,
@@ -114,11 +114,11 @@ impl Ledger {
         assert!(start <= Some(now), "{id} was delivered before its time");
         let fence = delivery.fence.number;
         assert!(self.last_fence < fence, "{id} has an old fence");
-        let counts = (envelope.attempts, delivery.losses);
+        let counts = (envelope.attempts, delivery.losses, delivery.snoozes);
         if let Some(before) = self.counted.insert(id, counts) {
             assert!(
-                before.0 <= counts.0 && before.1 <= counts.1,
-                "{id} had {before:?} attempts and losses, and has {counts:?}"
+                before.0 <= counts.0 && before.1 <= counts.1 && before.2 <= counts.2,
+                "{id} had {before:?} attempts, losses and snoozes, and has {counts:?}"
             );
         }
     }

@@ -361,6 +361,7 @@ fn verdict_of(verdict: Verdicts, fence: Fence) -> Verdict {
         },
         Verdicts::Retry(n) => Verdict::RetryIn(secs(n.into())),
         Verdicts::Park(n) => Verdict::Park(secs(n.into())),
+        Verdicts::Snooze(n) => Verdict::Snooze(secs(n.into())),
         Verdicts::Release => Verdict::Release,
         Verdicts::Bury => Verdict::Bury(Failure::new(FailureKind::Error, "broken")),
     }

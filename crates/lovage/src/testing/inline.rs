@@ -231,6 +231,7 @@ impl Bodies {
             envelope,
             delivery.fence,
             delivery.losses,
+            delivery.snoozes,
             CancellationToken::new(),
             Arc::new(self.states),
         );

@@ -81,11 +81,14 @@ where
 }
 
 impl<F> TimeoutFuture<F> {
-    /// What a body answers because its soft limit cancelled its token is a timeout, however the body puts it.
+    /// What a body answers because its soft limit cancelled its token is a timeout, however the body puts it; but one
+    /// that asks for another run later has used its token well.
     fn named(&self, error: TaskError) -> TaskError {
         match (self.limits.soft, self.began) {
             (Some(limit), Some(began))
-                if self.context.is_cancelled() && limit <= began.elapsed() =>
+                if self.context.is_cancelled()
+                    && limit <= began.elapsed()
+                    && error.snoozes_for().is_none() =>
             {
                 TaskError::timed_out(limit)
             }

@@ -82,6 +82,9 @@ where
         if let Poll::Ready(end) = &end {
             match end {
                 Ok(_) => this.span.record("lovage.outcome", "done"),
+                Err(error) if error.snoozes_for().is_some() => {
+                    this.span.record("lovage.outcome", "snoozed")
+                }
                 Err(error) => this
                     .span
                     .record("lovage.outcome", "failed")

@@ -57,6 +57,50 @@ async fn a_permanent_failure_is_buried_at_once() {
 }
 
 #[tokio::test]
+async fn a_snoozed_task_runs_again_later_in_the_same_attempt() {
+    let stand = Stand::new();
+    let worker = stand.worker().start().await.unwrap();
+    let (ms, when_told) = (5_000, false);
+    let mut message = envelope("default", &Act::Snooze { ms, when_told });
+    (message.max_retries, message.ack) = (Some(0), Ack::Early);
+    let id = send(&stand.memory, &message).await;
+    until("it sleeps", || worker.stats().snoozed == 1).await;
+    let place = stand.memory.state(&queue("default"), id).await.unwrap();
+    assert_eq!((place, stand.probe.started()), (Place::Scheduled, 1));
+    stand.memory.advance(secs(5));
+    assert!(matches!(outcome(&stand, id).await, Outcome::Done(_)));
+    worker.shutdown().await;
+}
+
+/// It has said itself that it may start again, which being interrupted does not.
+#[tokio::test]
+async fn a_snooze_of_an_interrupted_run_counts() {
+    let stand = Stand::new();
+    let worker = stand.worker().shutdown_grace(ms(0)).start().await.unwrap();
+    let (ms, when_told) = (5_000, true);
+    let mut message = envelope("default", &Act::Snooze { ms, when_told });
+    message.ack = Ack::Early;
+    let id = send(&stand.memory, &message).await;
+    until("the body runs", || stand.probe.started() == 1).await;
+    worker.shutdown().await;
+    let place = stand.memory.state(&queue("default"), id).await.unwrap();
+    assert_eq!((place, worker.stats().snoozed), (Place::Scheduled, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snooze_at_the_soft_limit_is_no_timeout() {
+    let stand = Stand::new();
+    let worker = stand.worker().start().await.unwrap();
+    let (ms, when_told) = (5_000, true);
+    let mut message = envelope("default", &Act::Snooze { ms, when_told });
+    (message.timeout, message.max_retries) = (Some(secs(3)), Some(0));
+    send(&stand.memory, &message).await;
+    until("it sleeps", || worker.stats().snoozed == 1).await;
+    assert!(stand.dead().await.is_empty());
+    worker.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_panic_of_any_kind_is_a_failure_of_its_task_alone() {
     for (act, text) in [
         (Act::PanicWithText, "a text"),

@@ -72,6 +72,8 @@ pub(crate) enum Act {
     Fail,
     /// Fails for good.
     FailForGood,
+    /// Puts itself off for so many milliseconds, the first time; after it was told to stop, if it waits for that.
+    Snooze { ms: u64, when_told: bool },
     /// Panics with a text.
     PanicWithText,
     /// Panics with a value that panics again when it is dropped.
@@ -108,9 +110,15 @@ impl AsyncBody for Act {
         let probe: State<Arc<Probe>> = context.state()?;
         probe.started.fetch_add(1, Ordering::SeqCst);
         match self {
-            Self::Succeed => {}
             Self::Fail => return Err(TaskError::new("it failed")),
             Self::FailForGood => return Err(TaskError::permanent(std::io::Error::other("never"))),
+            Self::Snooze { ms, when_told } if context.snoozes() == 0 => {
+                if when_told {
+                    context.cancellation().cancelled().await;
+                }
+                return Err(context.snooze(Duration::from_millis(ms)));
+            }
+            Self::Succeed | Self::Snooze { .. } => {}
             Self::PanicWithText => panic!("a text"),
             Self::PanicWithBomb => std::panic::panic_any(Bomb),
             Self::PanicInDrop => {
