@@ -100,6 +100,16 @@ fn each_documented_key_is_spelled_in_the_keys_module() {
     );
 }
 
+/// In a cluster each call names one key more.
+#[test]
+fn no_script_counts_its_keys() {
+    let folder = root().join("crates/broker-redis/scripts");
+    none(files(&folder, "lua").into_iter().filter_map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        text.contains("#KEYS").then(|| path.display().to_string())
+    }));
+}
+
 #[test]
 fn each_script_says_what_it_is_and_has_a_caller_of_its_name() {
     let folder = root().join("crates/broker-redis");

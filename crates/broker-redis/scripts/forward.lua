@@ -3,7 +3,7 @@
 -- KEYS  those of enqueue.lua, and behind them Q:dead, Q:reasons
 -- ARGV  1 now, '' for Redis's clock   2 levels of the tasks, a digit each   3.. number, id, envelope, at most 1000
 -- Reply {'stored', how many, how many others were known} | {'full', len, bound}
-local meta, tasks, dead, reasons = KEYS[1], KEYS[2], KEYS[#KEYS - 1], KEYS[#KEYS]
+local meta, tasks, dead, reasons = KEYS[1], KEYS[2], KEYS[5 + #ARGV[2]], KEYS[6 + #ARGV[2]]
 
 local mark = tonumber(redis.call('HGET', meta, 'forwarded')) or 0
 local highest, known, seen, short, sent = mark, 0, {}, {}, {ARGV[1], ARGV[2]}

@@ -27,6 +27,8 @@ const BLOCK: Duration = secs(5);
 const KEPT: Duration = secs(5);
 /// Bells that one handle can wait for at the same time, at one server.
 const LISTENERS_MAX: usize = 256;
+/// How often in a row a bell is followed elsewhere before those who wait for it are told.
+const QUIET_MAX: u32 = 3;
 /// Servers whose pools are kept; those of one that is no more leave with the rest.
 const SERVERS_MAX: usize = 64;
 
@@ -37,6 +39,13 @@ type Rung = Result<(), Failed>;
 enum Failed {
     Command(RedisError),
     Connection(String),
+}
+
+impl Failed {
+    /// Whether another server has the bell by now, so that looking again may find it.
+    fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Command(error) if matches!(error.code(), Some("MOVED" | "UNBLOCKED")))
+    }
 }
 
 /// The bells of a handle.
@@ -115,9 +124,7 @@ impl Bells {
 
 impl Pools {
     /// The pool of the server that has the bell.
-    async fn of(&self, key: &str) -> Result<Pool, Failed> {
-        let server = self.routes.server_of(key).await;
-        let server = server.map_err(|error| Failed::Connection(error.to_string()))?;
+    fn of(&self, server: ConnectionInfo) -> Result<Pool, Failed> {
         let address = server.addr().to_string();
         let mut pools = lock(&self.by_server);
         if let Some(pool) = pools.get(&address) {
@@ -223,6 +230,8 @@ async fn listen(bell: Arc<Bell>, pools: Arc<Pools>) {
         if bell.has_waiters() || lock(&bell.state).unheard {
             match serve(&bell, &pools).await {
                 Ok(()) => failures = 0,
+                // The bell hangs elsewhere now, which is no concern of those who wait for it.
+                Err(failed) if failed.is_elsewhere() && failures < QUIET_MAX => failures += 1,
                 Err(failed) => {
                     bell.fail_all(&failed);
                     tokio::time::sleep(pause(failures)).await;
@@ -237,8 +246,20 @@ async fn listen(bell: Arc<Bell>, pools: Arc<Pools>) {
 
 /// Listens on one connection until nobody has waited for a while.
 async fn serve(bell: &Bell, pools: &Pools) -> Result<(), Failed> {
+    let server = pools.routes.server_of(&bell.key).await;
+    let server = server.map_err(|error| Failed::Connection(error.to_string()))?;
+    let ended = serve_at(bell, pools, server.clone()).await;
+    match &ended {
+        Ok(()) => {}
+        Err(Failed::Command(error)) => pools.routes.met(&bell.key, &server, Some(error)),
+        Err(Failed::Connection(_)) => pools.routes.met(&bell.key, &server, None),
+    }
+    ended
+}
+
+async fn serve_at(bell: &Bell, pools: &Pools, server: ConnectionInfo) -> Result<(), Failed> {
     let unblocked = &*pools.routes;
-    let pool = pools.of(&bell.key).await?;
+    let pool = pools.of(server)?;
     let connection = pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => Failed::Connection(error.to_string()),
         other => Failed::Connection(other.to_string()),

@@ -35,6 +35,9 @@ impl RedisConfig {
     /// `redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE[/DB]` asks the sentinels for the primary of
     /// `SERVICE`, at the start and for each new connection. User and password are for Redis and the sentinels, unless
     /// `?sentinel_password=` and `?sentinel_username=` name others for these. With `rediss` both are spoken to by TLS.
+    ///
+    /// `redis+cluster://[USER:PASSWORD@]HOST:PORT,HOST:PORT` is a cluster, of which some nodes are named. The others are
+    /// reached at the addresses that nodes announce, with the same user, password and TLS.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -106,8 +109,8 @@ impl fmt::Debug for RedisConfig {
 pub enum ConnectError {
     /// The URL cannot be read.
     #[error(
-        "the Redis URL cannot be read: {reason}; use redis://HOST:PORT, rediss://HOST:PORT, unix:PATH or \
-         redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
+        "the Redis URL cannot be read: {reason}; use redis://HOST:PORT, rediss://HOST:PORT, unix:PATH, \
+         redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT"
     )]
     Url {
         /// What was wrong.

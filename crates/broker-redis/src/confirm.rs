@@ -165,17 +165,34 @@ impl Shared {
         let turn = confirming.turns.acquire().await;
         let _turn = turn.expect("nobody closes it");
         // Given back only after an answer: one that may still be blocked is closed.
-        let server = self.connection.server_of(&keys.meta).await?;
-        let own = confirming.to(server)?;
+        let routes = &self.connection;
+        let server = routes.server_of(&keys.meta).await?;
+        let own = confirming.to(server.clone())?;
         let connection = &own.connection;
+        let absent = routes.absent(&keys.meta);
+        let fill = |call: &mut Call| {
+            if let Some(absent) = &absent {
+                call.also(absent);
+            }
+            fill(call);
+        };
         let question = Question { wanted };
         let answer_limit = self.config.response_timeout;
         let live = timeout(answer_limit, connection.able_to_answer(&question))
             .await
-            .unwrap_or_else(|_| Err(BrokerError::Refused(no_answer())))?;
-        let reply = timeout(answer_limit, connection.run_on(&live, script, fill))
-            .await
-            .unwrap_or_else(|_| Err(BrokerError::Unknown(no_answer())))?;
+            .unwrap_or_else(|_| Err(BrokerError::Refused(no_answer())))
+            .inspect_err(|_| routes.met(&keys.meta, &server, None))?;
+        let reply = match timeout(answer_limit, connection.call_on(&live, script, fill)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(failed)) => {
+                routes.met(&keys.meta, &server, failed.answer());
+                return Err(failed.into());
+            }
+            Err(_) => {
+                routes.met(&keys.meta, &server, None);
+                return Err(BrokerError::Unknown(no_answer()));
+            }
+        };
         if word(&reply) != b"stored" {
             confirming.take_back(own);
             return Ok((reply, Confirmation::default()));

@@ -10,7 +10,8 @@ use std::time::Duration;
 use lovage_core::BrokerError;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind,
+    RedisError, Value,
 };
 use tokio::time::Instant;
 
@@ -23,6 +24,7 @@ use crate::error::{
 use crate::script::{Call, Dialect, Script};
 use crate::sentinel::Sentinels;
 use crate::site::SentinelSite;
+use crate::version::dialect;
 
 /// The first wait after a connection could not be made; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -109,22 +111,22 @@ impl Connection {
     }
 
     /// Calls a script by its hash, and by its text where Redis does not know it.
-    pub(crate) async fn run(
+    pub(crate) async fn call(
         &self,
         script: &Script,
         fill: impl Fn(&mut Call),
-    ) -> Result<Value, BrokerError> {
-        let live = self.live().await?;
-        self.run_on(&live, script, fill).await
+    ) -> Result<Value, Failed> {
+        let live = self.live().await.map_err(Failed::Connecting)?;
+        self.call_on(&live, script, fill).await
     }
 
     /// Calls a script by the very connection that `live` is, also where a newer one has taken its place.
-    pub(crate) async fn run_on(
+    pub(crate) async fn call_on(
         &self,
         live: &Live,
         script: &Script,
         fill: impl Fn(&mut Call),
-    ) -> Result<Value, BrokerError> {
+    ) -> Result<Value, Failed> {
         let by_hash = script.by_hash(live.dialect, &fill);
         match self.send(live, &by_hash).await {
             Err(error) if meaning(&error) == Meaning::NotLoaded => {
@@ -133,7 +135,7 @@ impl Connection {
             }
             answer => answer,
         }
-        .map_err(broker_error)
+        .map_err(Failed::Command)
     }
 
     /// A connection to a server that can answer `question`.
@@ -154,9 +156,10 @@ impl Connection {
     }
 
     /// Sends one command.
-    pub(crate) async fn command(&self, command: &Cmd) -> Result<Value, BrokerError> {
-        let live = self.live().await?;
-        self.send(&live, command).await.map_err(broker_error)
+    pub(crate) async fn send_one(&self, command: &Cmd) -> Result<Value, Failed> {
+        let live = self.live().await.map_err(Failed::Connecting)?;
+        let sent = self.send(&live, command).await;
+        sent.map_err(Failed::Command)
     }
 
     async fn send(&self, live: &Live, command: &Cmd) -> redis::RedisResult<Value> {
@@ -355,6 +358,34 @@ impl Connection {
     }
 }
 
+/// Why there is no answer, or none but an error.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// There is no connection; nothing was sent.
+    Connecting(BrokerError),
+    /// It was sent.
+    Command(RedisError),
+}
+
+impl Failed {
+    /// What came back instead of an answer, if anything was sent.
+    pub(crate) fn answer(&self) -> Option<&RedisError> {
+        match self {
+            Self::Connecting(_) => None,
+            Self::Command(error) => Some(error),
+        }
+    }
+}
+
+impl From<Failed> for BrokerError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Connecting(error) => error,
+            Failed::Command(error) => broker_error(error),
+        }
+    }
+}
+
 /// A command on its way. Dropped by a caller who has given up, it leaves the connection to be looked at.
 struct Unanswered<'a> {
     state: &'a Arc<Mutex<State>>,
@@ -427,54 +458,9 @@ fn drop_live(state: &Mutex<State>, number: u64, why: &str) {
     }
 }
 
-/// Reads the version from `INFO server`. Valkey tells the version of Redis that it is compatible with.
-fn dialect(info: &str) -> Result<Dialect, ConnectError> {
-    let found = info
-        .lines()
-        .find_map(|line| line.strip_prefix("redis_version:"))
-        .or_else(|| {
-            info.lines()
-                .find_map(|line| line.strip_prefix("valkey_version:"))
-        })
-        .unwrap_or("of an unknown version")
-        .trim();
-    let mut numbers = found
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
-    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if (major, minor) < (6, 2) {
-        return Err(ConnectError::Version {
-            found: found.to_owned(),
-        });
-    }
-    Ok(if major < 7 {
-        Dialect::Plain
-    } else {
-        Dialect::Flagged
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn servers_older_than_6_2_are_refused_by_version() {
-        for (info, expected) in [
-            ("redis_version:7.0.15\r\n", Some(Dialect::Flagged)),
-            ("redis_version:6.2.0\r\n", Some(Dialect::Plain)),
-            (
-                "redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n",
-                Some(Dialect::Flagged),
-            ),
-            ("redis_version:10.0.0\r\n", Some(Dialect::Flagged)),
-            ("redis_version:6.0.16\r\n", None),
-            ("redis_version:5.0.3\r\n", None),
-            ("", None),
-        ] {
-            assert_eq!(dialect(info).ok(), expected, "{info:?}");
-        }
-    }
 
     #[test]
     fn the_pause_between_attempts_grows_to_a_second() {

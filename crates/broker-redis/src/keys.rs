@@ -109,6 +109,17 @@ impl BeatKeys {
     }
 }
 
+/// A key that never exists, in the slot of another one.
+///
+/// Each script call names it in a cluster. While a slot moves, a node that has all keys of a call still runs it, and
+/// would fail in the midst of it where the script removes one and comes back to it, or where it gets to a key that the
+/// call did not name. A call that names an absent key is refused before it begins, on both sides, until the slot has
+/// moved.
+pub(crate) fn absent(key: &str) -> String {
+    let tag = key.split_inclusive('}').next().unwrap_or_default();
+    format!("{tag}:{}", "absent")
+}
+
 /// What the fields of leases in `Q:meta` begin with.
 pub(crate) const LEASE_FIELDS: &str = "lease:";
 /// The field of `Q:meta` with the bound of the queue.

@@ -1,10 +1,11 @@
-//! The Redis broker of Lovage: Redis 6.2 or later, or Valkey.
+//! The Redis broker of Lovage: Redis 6.2 or later, or Valkey; one server, a primary that sentinels name, or a cluster.
 //!
 //! Every transition of a task is one Lua script in `scripts/`, called by the function of the same name in
 //! `src/transitions/`. The keys are listed in `docs/protocol.md` and spelled in `keys.rs` alone.
 
 mod bell;
 mod broker;
+mod cluster;
 mod config;
 mod confirm;
 mod connection;
@@ -18,6 +19,7 @@ mod sentinel;
 mod site;
 mod subscription;
 mod transitions;
+mod version;
 
 pub use broker::RedisBroker;
 pub use config::{ConnectError, RedisConfig};

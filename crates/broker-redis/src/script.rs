@@ -63,26 +63,57 @@ impl Script {
 }
 
 fn call(command: &str, script: &str, fill: impl Fn(&mut Call)) -> Cmd {
-    let mut call = Call(Cmd::new());
-    call.0.arg(command).arg(script);
+    let mut call = Call::default();
+    call.command.arg(command).arg(script);
     fill(&mut call);
-    call.0
+    call.command
 }
 
 /// A call that is being filled: first the keys, at once, then the arguments.
-pub(crate) struct Call(Cmd);
+#[derive(Default)]
+pub(crate) struct Call {
+    command: Cmd,
+    also: Option<String>,
+    /// Only the first key is wanted, which is kept here.
+    first_key: Option<String>,
+}
 
 impl Call {
+    /// The first key that `fill` writes.
+    pub(crate) fn first_key(fill: impl Fn(&mut Call)) -> String {
+        let mut call = Self {
+            first_key: Some(String::new()),
+            ..Self::default()
+        };
+        fill(&mut call);
+        call.first_key.unwrap_or_default()
+    }
+
+    /// Names another key behind the others.
+    pub(crate) fn also(&mut self, key: &str) {
+        self.also = Some(key.to_owned());
+    }
+
     pub(crate) fn keys(&mut self, keys: &[&str]) -> &mut Self {
-        self.0.arg(keys.len());
-        for key in keys {
-            self.0.arg(*key);
+        if let Some(first_key) = &mut self.first_key {
+            keys.first()
+                .copied()
+                .unwrap_or_default()
+                .clone_into(first_key);
+            return self;
+        }
+        let count = keys.len() + usize::from(self.also.is_some());
+        self.command.arg(count);
+        for key in keys.iter().copied().chain(self.also.as_deref()) {
+            self.command.arg(key);
         }
         self
     }
 
     pub(crate) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
-        self.0.arg(arg);
+        if self.first_key.is_none() {
+            self.command.arg(arg);
+        }
         self
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Site {
     One(ConnectionInfo),
     /// `redis+sentinel://` and `rediss+sentinel://`.
     Sentinel(SentinelSite),
+    /// `redis+cluster://` and `rediss+cluster://`: some of its nodes, at least one.
+    Cluster(Vec<ConnectionInfo>),
 }
 
 /// Sentinels, and how to speak to the server that they name.
@@ -28,10 +30,13 @@ pub(crate) struct SentinelSite {
 
 impl Site {
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
-        match url.split_once("+sentinel://") {
-            Some((scheme, rest)) => Parts::of(scheme, rest)?.sentinel(),
-            None => info(url).map(Self::One),
+        if let Some((scheme, rest)) = url.split_once("+sentinel://") {
+            return Parts::of(scheme, rest)?.sentinel();
         }
+        if let Some((scheme, rest)) = url.split_once("+cluster://") {
+            return Parts::of(scheme, rest)?.cluster();
+        }
+        info(url).map(Self::One)
     }
 }
 
@@ -87,6 +92,22 @@ impl<'a> Parts<'a> {
             query,
             fragment,
         })
+    }
+
+    fn cluster(&self) -> Result<Site, ConnectError> {
+        if !self.path.is_empty() {
+            return Err(refused(
+                "it names a database, and a cluster has only the first",
+            ));
+        }
+        if !self.query.is_empty() {
+            return Err(refused("it has parameters, and a cluster takes none"));
+        }
+        let nodes = self.hosts.iter().map(|host| {
+            let url = format!("{}://{}{host}{}", self.scheme, self.user, self.fragment);
+            info(&url)
+        });
+        Ok(Site::Cluster(nodes.collect::<Result<_, _>>()?))
     }
 
     /// `SERVICE[/DB]`, and the user and password of the sentinels where they have others.
@@ -191,6 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn the_nodes_of_a_cluster_are_read_from_the_url() {
+        let Ok(Site::Cluster(nodes)) = Site::parse("rediss+cluster://:secret@a:1,b") else {
+            panic!("it is a cluster");
+        };
+        assert_eq!(addresses(&nodes), ["a:1", "b:6379"]);
+        for node in nodes {
+            assert_eq!(node.redis_settings().password(), Some("secret"));
+            assert!(matches!(node.addr(), ConnectionAddr::TcpTls { .. }));
+        }
+    }
+
+    #[test]
     fn sentinels_may_have_a_password_of_their_own() {
         let site = sentinel("redis+sentinel://:secret@a/shop?sentinel_password=other");
         let password = |info: &ConnectionInfo| info.redis_settings().password().map(str::to_owned);
@@ -221,6 +254,9 @@ mod tests {
             ("http+sentinel://a/shop", "scheme"),
             ("redis+sentinel://a/shop?db=2", "\"db\""),
             ("redis+sentinel://a/shop/two", "database"),
+            ("redis+cluster://", "no host"),
+            ("redis+cluster://a,b/1", "database"),
+            ("redis+cluster://a?b=c", "parameters"),
         ] {
             let error = Site::parse(url).map(|_| ()).unwrap_err().to_string();
             assert!(error.contains(part), "{url}: {error}");

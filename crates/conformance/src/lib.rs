@@ -13,4 +13,5 @@ mod suite;
 mod world;
 
 pub use harness::{Harness, WholeBroker};
+pub use suite::{Law, hold};
 pub use world::{LEASE, PATIENCE, World, payload};

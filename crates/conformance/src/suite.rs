@@ -1,14 +1,28 @@
 //! The list of all laws, and the macro that makes a test of each.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::Poll;
+
 /// Makes one test of each law for the broker that `$harness` makes, in a module a verb.
 ///
 /// ```text
 /// lovage_conformance::suite!(MemoryHarness);
 /// ```
+///
+/// As an expression, `suite!(all: MemoryHarness)` is a future in which all laws are held, one after the other: for a
+/// harness whose start takes long.
 #[macro_export]
 macro_rules! suite {
     ($harness:expr) => {
-        $crate::each_law! { $harness;
+        $crate::suite!($harness, each_law);
+    };
+    (all: $harness:expr) => {
+        $crate::suite!($harness, all_laws)
+    };
+    ($harness:expr, $make:ident) => {
+        $crate::$make! { $harness;
             amend {
                 a_schedule_is_changed_only_as_it_was_read
                 a_version_never_comes_twice
@@ -294,6 +308,47 @@ macro_rules! each_law {
             }
         )*
     };
+}
+
+/// One future for all laws; [`suite!`] has the list.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! all_laws {
+    ($harness:expr; $($verb:ident { $($law:ident)* })*) => {
+        $crate::hold(vec![
+            $($((
+                concat!(stringify!($verb), "::", stringify!($law)),
+                Box::pin(async { $crate::laws::$verb::$law($harness).await; }),
+            ),)*)*
+        ])
+    };
+}
+
+/// A law, to be held.
+#[doc(hidden)]
+pub type Law<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Holds all laws, also those behind one that is broken.
+///
+/// # Panics
+/// With the names of all that are broken.
+#[doc(hidden)]
+pub async fn hold(laws: Vec<(&str, Law<'_>)>) {
+    let mut broken = Vec::new();
+    for (name, mut law) in laws {
+        let held = poll_fn(|context| {
+            let polled = catch_unwind(AssertUnwindSafe(|| law.as_mut().poll(context)));
+            match polled {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(())) => Poll::Ready(true),
+                Err(_) => Poll::Ready(false),
+            }
+        });
+        if !held.await {
+            broken.push(name);
+        }
+    }
+    assert!(broken.is_empty(), "broken: {broken:?}");
 }
 
 #[cfg(test)]

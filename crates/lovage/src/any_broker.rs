@@ -41,6 +41,7 @@ impl AnyBroker {
     /// - `redis://`, `rediss://` (TLS) and `unix:`: Redis or Valkey;
     /// - `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`, or `rediss+sentinel://` (TLS): the primary that the sentinels
     ///   name, through failovers;
+    /// - `redis+cluster://HOST:PORT,HOST:PORT`, or `rediss+cluster://` (TLS): a cluster, by some of its nodes;
     /// - `memory://`: a new, empty broker inside this process;
     /// - `memory://NAME`: the one of that name inside this process. It is kept until the process ends.
     ///
@@ -64,7 +65,8 @@ impl AnyBroker {
     ) -> Result<Self, ConnectError> {
         match address.split_once(':').map(|(scheme, _)| scheme) {
             Some(
-                "redis" | "rediss" | "unix" | "redis+unix" | "redis+sentinel" | "rediss+sentinel",
+                "redis" | "rediss" | "unix" | "redis+unix" | "redis+sentinel" | "rediss+sentinel"
+                | "redis+cluster" | "rediss+cluster",
             ) => redis(address, namespace, patience).await,
             Some("memory") => memory(address, namespace),
             Some(scheme) => Err(refused(address, &format!("scheme {scheme:?} is not known"))),
