@@ -54,8 +54,18 @@ impl RedisBroker {
     /// # Errors
     /// [`ConnectError`]; a broker that was connected once reconnects by itself.
     pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
+        let broker = Self::connect_later(config)?;
+        broker.shared.connection.connect().await?;
+        Ok(broker)
+    }
+
+    /// A broker that connects when it is first needed, for a program that can do its work without until then.
+    ///
+    /// # Errors
+    /// [`ConnectError::Url`] and [`ConnectError::Namespace`] alone. A server that cannot be reached, or is too old, is
+    /// an error of each verb.
+    pub fn connect_later(config: &RedisConfig) -> Result<Self, ConnectError> {
         let connection = Arc::new(Routes::new(config)?);
-        connection.connect().await?;
         let channels = channels(&config.namespace);
         Ok(Self {
             shared: Arc::new(Shared {

@@ -153,6 +153,16 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Takes back what [`Encoded::bytes`] gave and somebody has kept. The fixed part alone is looked at.
+    pub fn stored(bytes: Bytes) -> Result<Self, DecodeError> {
+        let too_short = DecodeError::TooShort { size: bytes.len() };
+        if bytes.len() < HEADER_BYTES {
+            return Err(too_short);
+        }
+        let id = TaskId::try_from(&bytes[at::ID]).map_err(|_| too_short)?;
+        Ok(Self { id, bytes })
+    }
+
     /// The task's identity.
     pub fn id(&self) -> TaskId {
         self.id

@@ -75,6 +75,30 @@ impl AnyBroker {
     }
 }
 
+#[cfg(feature = "spool")]
+impl AnyBroker {
+    /// The broker at an address that could not be reached just now: it connects when it is first needed.
+    pub(crate) fn connect_later(
+        address: &str,
+        namespace: Option<&str>,
+        patience: Option<Duration>,
+    ) -> Result<Self, ConnectError> {
+        #[cfg(feature = "redis")]
+        {
+            let config = redis_config(address, namespace, patience);
+            let broker = lovage_broker_redis::RedisBroker::connect_later(&config);
+            broker
+                .map(Self::from)
+                .map_err(|error| redis_error(address, error))
+        }
+        #[cfg(not(feature = "redis"))]
+        Err(refused(
+            address,
+            "no broker of this build is ever out of reach",
+        ))
+    }
+}
+
 fn refused(address: &str, reason: &str) -> ConnectError {
     // Whatever stands before the last @ may be a password, and errors are logged.
     let address = match (address.split_once("://"), address.rsplit_once('@')) {
@@ -94,10 +118,20 @@ async fn redis(
     namespace: Option<&str>,
     patience: Option<Duration>,
 ) -> Result<AnyBroker, ConnectError> {
-    use lovage_broker_redis::{ConnectError as RedisError, RedisBroker, RedisConfig};
-    use lovage_core::TransportError;
+    let config = redis_config(address, namespace, patience);
+    let connected = lovage_broker_redis::RedisBroker::connect(&config).await;
+    connected
+        .map(AnyBroker::from)
+        .map_err(|error| redis_error(address, error))
+}
 
-    let mut config = RedisConfig::new(address);
+#[cfg(feature = "redis")]
+fn redis_config(
+    address: &str,
+    namespace: Option<&str>,
+    patience: Option<Duration>,
+) -> lovage_broker_redis::RedisConfig {
+    let mut config = lovage_broker_redis::RedisConfig::new(address);
     if let Some(namespace) = namespace {
         config = config.namespace(namespace);
     }
@@ -108,12 +142,19 @@ async fn redis(
             .response_timeout(patience)
             .connect_timeout(patience.min(CONNECT_TIMEOUT_MAX));
     }
-    match RedisBroker::connect(&config).await {
-        Ok(broker) => Ok(broker.into()),
-        Err(RedisError::Url { reason }) => Err(refused(address, &reason)),
-        Err(RedisError::Unreachable(source)) => Err(ConnectError::Unreachable(source)),
-        Err(RedisError::Misconfigured(source)) => Err(ConnectError::Misconfigured(source)),
-        Err(other) => Err(ConnectError::Misconfigured(TransportError::new(other))),
+    config
+}
+
+#[cfg(feature = "redis")]
+fn redis_error(address: &str, error: lovage_broker_redis::ConnectError) -> ConnectError {
+    use lovage_broker_redis::ConnectError as RedisError;
+    use lovage_core::TransportError;
+
+    match error {
+        RedisError::Url { reason } => refused(address, &reason),
+        RedisError::Unreachable(source) => ConnectError::Unreachable(source),
+        RedisError::Misconfigured(source) => ConnectError::Misconfigured(source),
+        other => ConnectError::Misconfigured(TransportError::new(other)),
     }
 }
 

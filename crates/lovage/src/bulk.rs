@@ -8,7 +8,7 @@ use lovage_core::{BATCH_MAX, Encoded, QueueName, TaskId};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::deliver::Manner;
+use crate::deliver::{Kept, Manner};
 use crate::error::{SendAllError, SendError};
 use crate::gather::BATCH_BYTES_MAX;
 use crate::handle::Handle;
@@ -31,6 +31,8 @@ struct Bulk {
     accepted: Vec<TaskId>,
     unknown: Vec<TaskId>,
     unconfirmed: Vec<TaskId>,
+    #[cfg(feature = "spool")]
+    spooled: std::collections::HashSet<TaskId>,
 }
 
 #[derive(Default)]
@@ -42,7 +44,7 @@ struct Gathered {
 struct Trip {
     ids: Vec<TaskId>,
     bytes: usize,
-    end: Result<(), SendError>,
+    end: Result<Kept, SendError>,
 }
 
 pub(crate) async fn send_all<I>(
@@ -62,6 +64,8 @@ where
         accepted: Vec::new(),
         unknown: Vec::new(),
         unconfirmed: Vec::new(),
+        #[cfg(feature = "spool")]
+        spooled: std::collections::HashSet::new(),
     };
     match bulk.send(items).await {
         Ok(handles) => Ok(handles),
@@ -91,6 +95,12 @@ impl Bulk {
             self.start(way, rest.tasks).await?;
         }
         while self.land().await? {}
+        #[cfg(feature = "spool")]
+        for handle in &mut handles {
+            if self.spooled.contains(&handle.id()) {
+                handle.was_spooled();
+            }
+        }
         Ok(handles)
     }
 
@@ -140,12 +150,14 @@ impl Bulk {
         let trip = trip.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         self.travelling -= trip.bytes;
         match &trip.end {
-            Ok(()) => self.accepted.extend(trip.ids),
+            Ok(Kept::ByBroker) => self.accepted.extend(trip.ids),
+            #[cfg(feature = "spool")]
+            Ok(Kept::Locally) => self.spooled.extend(trip.ids),
             Err(SendError::Unknown { .. }) => self.unknown.extend(trip.ids),
             Err(SendError::NotConfirmed { .. }) => self.unconfirmed.extend(trip.ids),
             Err(_) => {}
         }
-        trip.end.map(|()| true)
+        trip.end.map(|_| true)
     }
 
     /// Starts no more calls, and waits for those that travel: what they did belongs into the error.
@@ -155,6 +167,8 @@ impl Bulk {
             accepted: self.accepted,
             unknown: self.unknown,
             unconfirmed: self.unconfirmed,
+            #[cfg(feature = "spool")]
+            spooled: self.spooled.into_iter().collect(),
             source,
         }
     }

@@ -18,6 +18,8 @@ use crate::gather::no_answer;
 use crate::handle::Handle;
 use crate::retry::{Attempts, instant_in};
 use crate::send::{IntoSending, Sending};
+#[cfg(feature = "spool")]
+use crate::spool::{Spool, SpoolConfig};
 #[cfg(feature = "memory")]
 use crate::testing::Inline;
 
@@ -53,6 +55,8 @@ pub(crate) struct Inner {
     clock: Clock,
     pub(crate) durability: Durability,
     pub(crate) lines: Lines,
+    #[cfg(feature = "spool")]
+    pub(crate) spool: Option<Spool>,
     #[cfg(feature = "memory")]
     pub(crate) inline: Option<(Arc<Inline>, Mode)>,
 }
@@ -77,6 +81,8 @@ pub struct ClientBuilder<Source> {
     clock: Clock,
     durability: Durability,
     waiting_bytes_max: usize,
+    #[cfg(feature = "spool")]
+    spool: Option<SpoolConfig>,
     #[cfg(feature = "memory")]
     inline: Option<(Arc<Inline>, Mode)>,
 }
@@ -213,6 +219,12 @@ impl Client {
             .await?)
     }
 
+    /// The spool, if the client has one.
+    #[cfg(feature = "spool")]
+    pub fn spool(&self) -> Option<&Spool> {
+        self.0.spool.as_ref()
+    }
+
     /// The broker.
     pub fn broker(&self) -> &AnyBroker {
         &self.0.broker
@@ -252,6 +264,8 @@ impl<Source> ClientBuilder<Source> {
             clock: Clock::System,
             durability: Durability::NONE,
             waiting_bytes_max: WAITING_BYTES_DEFAULT,
+            #[cfg(feature = "spool")]
+            spool: None,
             #[cfg(feature = "memory")]
             inline: None,
         }
@@ -296,13 +310,15 @@ impl<Source> ClientBuilder<Source> {
         self
     }
 
-    fn build_on(self, broker: AnyBroker) -> Client {
+    fn build_on(self, broker: AnyBroker, #[cfg(feature = "spool")] spool: Option<Spool>) -> Client {
         Client(Arc::new(Inner {
             broker,
             deadline: self.deadline,
             clock: self.clock,
             durability: self.durability,
             lines: Lines::new(self.waiting_bytes_max),
+            #[cfg(feature = "spool")]
+            spool,
             #[cfg(feature = "memory")]
             inline: self.inline,
         }))
@@ -322,8 +338,33 @@ impl ClientBuilder<String> {
         // without a word is noticed and replaced, and the call made again, the broker gives up sooner.
         let patience = self.deadline / 2;
         let namespace = self.namespace.as_deref();
-        let broker = AnyBroker::connect_with(&self.source, namespace, Some(patience)).await?;
-        Ok(self.build_on(broker))
+        let connected = AnyBroker::connect_with(&self.source, namespace, Some(patience)).await;
+        #[cfg(feature = "spool")]
+        if let Some(config) = self.spool.clone() {
+            let broker = match connected {
+                // What it is for: sends are kept until the broker is there for the first time.
+                Err(ConnectError::Unreachable(error)) => {
+                    tracing::warn!(%error, "the broker cannot be reached yet; sends go into the spool");
+                    AnyBroker::connect_later(&self.source, namespace, Some(patience))?
+                }
+                connected => connected?,
+            };
+            let spool = Spool::open(config, &broker).await?;
+            return Ok(self.build_on(broker, Some(spool)));
+        }
+        Ok(self.build_on(
+            connected?,
+            #[cfg(feature = "spool")]
+            None,
+        ))
+    }
+
+    /// Keeps what the broker does not take now on this host's disk, and sends it later: see [`Spool`]. With it,
+    /// [`connect`](Self::connect) succeeds also where the broker cannot be reached.
+    #[cfg(feature = "spool")]
+    pub fn spool(mut self, config: SpoolConfig) -> Self {
+        self.spool = Some(config);
+        self
     }
 }
 
@@ -331,7 +372,11 @@ impl ClientBuilder<AnyBroker> {
     /// Makes the client.
     pub fn build(self) -> Client {
         let broker = self.source.clone();
-        self.build_on(broker)
+        self.build_on(
+            broker,
+            #[cfg(feature = "spool")]
+            None,
+        )
     }
 }
 

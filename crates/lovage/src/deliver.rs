@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lovage_core::{Durability, Encoded, Enqueued, QueueName, TaskId};
+#[cfg(feature = "memory")]
+use lovage_core::Enqueued;
+use lovage_core::{Durability, Encoded, QueueName, TaskId};
 use tokio::time::Instant;
 
 use crate::any_broker::AnyBroker;
@@ -26,6 +28,15 @@ pub(crate) struct Manner {
     pub(crate) durability: Option<Durability>,
 }
 
+/// Who has a task that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    ByBroker,
+    /// This host, until the broker takes it.
+    #[cfg(feature = "spool")]
+    Locally,
+}
+
 /// Where sends wait: a line for each queue and kind of confirmation.
 pub(crate) struct Lines {
     by_queue: Mutex<HashMap<(QueueName, Durability), Line>>,
@@ -43,7 +54,7 @@ impl Lines {
         }
     }
 
-    fn line(&self, broker: &AnyBroker, queue: &QueueName, wanted: Durability) -> Line {
+    pub(crate) fn line(&self, broker: &AnyBroker, queue: &QueueName, wanted: Durability) -> Line {
         let mut lines = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (queue.clone(), wanted);
         if let Some(line) = lines.get(&key) {
@@ -71,6 +82,7 @@ impl Lines {
     }
 }
 
+/// A line.
 type Line = Arc<Gather<AnyBroker>>;
 
 /// A part of the budget, given back with the end of its send.
@@ -93,9 +105,16 @@ impl Client {
         encoded: Encoded,
         manner: Manner,
         task: &'static str,
-    ) -> Result<(), SendError> {
+    ) -> Result<Kept, SendError> {
         let id = encoded.id();
         let _held = self.0.lines.admit(encoded.bytes().len())?;
+        #[cfg(feature = "spool")]
+        if let Some(spool) = &self.0.spool {
+            let tasks = vec![encoded];
+            return self
+                .deliver_or_spool(spool, queue, tasks, manner, task)
+                .await;
+        }
         let wanted = self.wanted(manner);
         let line = self.0.lines.line(self.broker(), queue, wanted);
         let tasks = std::slice::from_ref(&encoded);
@@ -104,7 +123,7 @@ impl Client {
             match line.send(encoded.clone(), attempts.deadline()).await {
                 Ok(receipt) => {
                     self.accepted(queue, &[encoded], &[receipt]).await;
-                    return confirmed(&receipt, wanted, id);
+                    return confirmed(&receipt, wanted, id).map(|()| Kept::ByBroker);
                 }
                 Err(error) => {
                     let end = attempts.failed(error).await;
@@ -121,10 +140,16 @@ impl Client {
         batch: Vec<Encoded>,
         manner: Manner,
         task: &'static str,
-    ) -> Result<(), SendError> {
+    ) -> Result<Kept, SendError> {
         let Some(first) = batch.first().map(Encoded::id) else {
-            return Ok(());
+            return Ok(Kept::ByBroker);
         };
+        #[cfg(feature = "spool")]
+        if let Some(spool) = &self.0.spool {
+            return self
+                .deliver_or_spool(spool, queue, batch, manner, task)
+                .await;
+        }
         let wanted = self.wanted(manner);
         let mut attempts = Attempts::at(&batch, self.ends(manner));
         loop {
@@ -132,9 +157,10 @@ impl Client {
             match call(self.broker(), queue, batch.clone(), wanted, deadline).await {
                 Ok(receipts) => {
                     self.accepted(queue, &batch, &receipts).await;
-                    return receipts
-                        .first()
-                        .map_or(Ok(()), |receipt| confirmed(receipt, wanted, first));
+                    let short = receipts.iter().find(|receipt| !receipt.by.meets(&wanted));
+                    return short.map_or(Ok(Kept::ByBroker), |receipt| {
+                        confirmed(receipt, wanted, first).map(|()| Kept::ByBroker)
+                    });
                 }
                 Err(error) => {
                     let end = attempts.failed(error).await;
@@ -144,11 +170,11 @@ impl Client {
         }
     }
 
-    fn wanted(&self, manner: Manner) -> Durability {
+    pub(crate) fn wanted(&self, manner: Manner) -> Durability {
         manner.durability.unwrap_or(self.0.durability)
     }
 
-    fn ends(&self, manner: Manner) -> Instant {
+    pub(crate) fn ends(&self, manner: Manner) -> Instant {
         instant_in(manner.deadline.unwrap_or(self.0.deadline))
     }
 
@@ -161,7 +187,12 @@ impl Client {
             reason = "as the one with a kit"
         )
     )]
-    async fn accepted(&self, queue: &QueueName, tasks: &[Encoded], receipts: &[Receipt]) {
+    pub(crate) async fn accepted(
+        &self,
+        queue: &QueueName,
+        tasks: &[Encoded],
+        receipts: &[Receipt],
+    ) {
         #[cfg(feature = "memory")]
         if let Some((inline, mode)) = &self.0.inline {
             for (task, receipt) in tasks.iter().zip(receipts) {
@@ -179,7 +210,11 @@ impl Client {
     }
 }
 
-fn confirmed(receipt: &Receipt, wanted: Durability, id: TaskId) -> Result<(), SendError> {
+pub(crate) fn confirmed(
+    receipt: &Receipt,
+    wanted: Durability,
+    id: TaskId,
+) -> Result<(), SendError> {
     if receipt.by.meets(&wanted) {
         return Ok(());
     }

@@ -30,6 +30,10 @@ pub enum ConnectError {
         /// The feature to switch on.
         feature: &'static str,
     },
+    /// The spool cannot be used.
+    #[cfg(feature = "spool")]
+    #[error(transparent)]
+    Spool(#[from] crate::spool::SpoolError),
     /// Nobody answers there, or not yet.
     #[error("cannot connect: {0}")]
     Unreachable(#[source] TransportError),
@@ -74,6 +78,23 @@ pub enum SendError {
         held: usize,
         /// The most that they may.
         limit: usize,
+    },
+    /// The broker does not take the task now, and the spool has no room: it is certainly not stored. Send fewer until the
+    /// broker is back, or allow more.
+    #[cfg(feature = "spool")]
+    #[error(
+        "the task is not stored: the broker does not take it now, and the spool holds {tasks} tasks of {tasks_max} with \
+         {bytes} bytes of {bytes_max}"
+    )]
+    SpoolFull {
+        /// How many tasks the spool holds, those set aside included.
+        tasks: u64,
+        /// How many it may hold.
+        tasks_max: u64,
+        /// The bytes of those that wait.
+        bytes: u64,
+        /// How many bytes it may hold.
+        bytes_max: u64,
     },
     /// The broker refused, or was never reached, until the deadline ended: the task is certainly not stored.
     #[error("the task is not stored: {0}")]
@@ -149,6 +170,9 @@ pub struct SendAllError {
     /// Tasks that may have been accepted: sending them again with the same ids is safe unless they may run at most
     /// once.
     pub unknown: Vec<TaskId>,
+    /// Tasks that are kept on this host, until the broker takes them.
+    #[cfg(feature = "spool")]
+    pub spooled: Vec<TaskId>,
     /// Tasks that are stored and were not confirmed as was asked for; see [`SendError::NotConfirmed`].
     pub unconfirmed: Vec<TaskId>,
     /// Why the others were not.

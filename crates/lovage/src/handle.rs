@@ -30,6 +30,8 @@ pub struct Handle<T> {
     queue: QueueName,
     id: TaskId,
     keeps_result: bool,
+    #[cfg(feature = "spool")]
+    spooled: bool,
     task: PhantomData<fn() -> T>,
 }
 
@@ -47,6 +49,8 @@ impl<T> Handle<T> {
             queue,
             id,
             keeps_result: true,
+            #[cfg(feature = "spool")]
+            spooled: false,
             task: PhantomData,
         }
     }
@@ -59,6 +63,25 @@ impl<T> Handle<T> {
     /// The queue it was sent to.
     pub fn queue(&self) -> &QueueName {
         &self.queue
+    }
+
+    /// Whether the send was answered by this host's spool instead of the broker: the task is on disk here, and reaches
+    /// the broker when that takes it. Until then the queue does not know it: [`state`](Self::state) is [`Place::Gone`],
+    /// [`wait`](Handle::wait) answers [`WaitError::Unknown`], and it cannot be cancelled.
+    #[cfg(feature = "spool")]
+    pub fn is_spooled(&self) -> bool {
+        self.spooled
+    }
+
+    #[cfg(feature = "spool")]
+    pub(crate) fn was_spooled(&mut self) {
+        self.spooled = true;
+    }
+
+    #[cfg(feature = "spool")]
+    pub(crate) fn spooled_here(mut self) -> Self {
+        self.was_spooled();
+        self
     }
 
     /// Where the task is. One that has ended is [`Place::Gone`] or [`Place::Dead`]; how it ended,
@@ -179,6 +202,8 @@ impl<T> Clone for Handle<T> {
             queue: self.queue.clone(),
             id: self.id,
             keeps_result: self.keeps_result,
+            #[cfg(feature = "spool")]
+            spooled: self.spooled,
             task: PhantomData,
         }
     }

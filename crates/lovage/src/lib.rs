@@ -25,7 +25,8 @@
 //! - [`testing`] runs a program's tasks in its tests, on a clock that stands still.
 //!
 //! # Features
-//! All on by default: `redis` and `memory` (the brokers), `macros`, `beat` (schedules).
+//! On by default: `redis` and `memory` (the brokers), `macros`, `beat` (schedules). Off by default: `spool` (what the
+//! broker does not take now waits on this host's disk).
 
 // With neither broker built in, AnyBroker has no value: a crate of tasks can still be built so, and name a Client.
 #![cfg_attr(
@@ -45,6 +46,8 @@ mod handle;
 pub mod prelude;
 mod retry;
 mod send;
+#[cfg(feature = "spool")]
+mod spool;
 #[cfg(feature = "memory")]
 pub mod testing;
 pub mod worker;
@@ -67,6 +70,8 @@ pub use lovage_macros::periodic;
 #[cfg(feature = "macros")]
 pub use lovage_macros::task;
 pub use send::{IntoSending, Sending};
+#[cfg(feature = "spool")]
+pub use spool::{SetAside, Spool, SpoolConfig, SpoolError, SpoolStats};
 
 /// What `#[task]` and `#[periodic]` write refers to these items, so that a crate of tasks needs no dependency but this one.
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use lovage_core::{
 use tracing::Instrument;
 
 use crate::client::Client;
-use crate::deliver::Manner;
+use crate::deliver::{Kept, Manner};
 use crate::error::SendError;
 use crate::handle::Handle;
 
@@ -184,11 +184,17 @@ impl<T: Task> Sending<T> {
             messaging.message.id = %envelope.id,
             lovage.task = T::NAME,
         );
-        self.client
+        let kept = self
+            .client
             .deliver(&envelope.queue, encoded, self.manner, T::NAME)
             .instrument(span)
             .await?;
-        Ok(Handle::sent(self.client, &envelope))
+        let handle = Handle::sent(self.client, &envelope);
+        Ok(match kept {
+            Kept::ByBroker => handle,
+            #[cfg(feature = "spool")]
+            Kept::Locally => handle.spooled_here(),
+        })
     }
 }
 

@@ -28,7 +28,10 @@ async fn client(server: &RedisServer) -> Client {
 
 /// How often the server was asked for a confirmation.
 async fn questions(server: &RedisServer) -> u64 {
-    let stats: String = server.cli(&["INFO", "commandstats"]).await.unwrap();
+    let stats: String = server
+        .cli(&["INFO", "commandstats"])
+        .await
+        .expect("it answers");
     let line = stats
         .lines()
         .find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
