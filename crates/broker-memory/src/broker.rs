@@ -10,8 +10,8 @@ use lovage_core::{
     Amended, Amendment, Awaited, BATCH_MAX, BeatId, BeatRole, Broker, BrokerError, Cancelled,
     Claim, Clock, Control, Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence, Forwarded,
     Inspect, Lead, Leader, Looked, Membership, Millis, Outcome, Outgoing, Place, QueueName,
-    Recovered, Renewal, Rescheduled, Results, ScheduleName, Scheduled, Schedules, Settled,
-    Settlement, StoredSchedule, TaskId, TransportError, When, WorkerId,
+    Recovered, Renewal, Rescheduled, Results, Retention, ScheduleName, Scheduled, Schedules,
+    Settled, Settlement, StoredSchedule, TaskId, TransportError, When, WorkerId,
 };
 use tokio::time::timeout;
 
@@ -69,7 +69,11 @@ impl MemoryBroker {
     }
 
     /// Applies `transition` to one queue at one instant.
-    fn with<T>(&self, queue: &QueueName, transition: impl FnOnce(&mut Queue, Millis) -> T) -> T {
+    pub(crate) fn with<T>(
+        &self,
+        queue: &QueueName,
+        transition: impl FnOnce(&mut Queue, Millis) -> T,
+    ) -> T {
         let mut queues = self.lock();
         if !queues.contains_key(queue) {
             queues.insert(queue.clone(), Queue::default());
@@ -176,6 +180,11 @@ impl Membership for MemoryBroker {
 
     async fn separate(&self) -> Result<Self, BrokerError> {
         Ok(self.clone())
+    }
+
+    async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
+        self.with(queue, |data, _| data.retention = retention);
+        Ok(())
     }
 }
 
@@ -349,7 +358,8 @@ impl Schedules for MemoryBroker {
     }
 }
 
-fn check_batch(what: &str, count: usize) -> Result<(), BrokerError> {
+/// Refuses more than one call may carry.
+pub(crate) fn check_batch(what: &str, count: usize) -> Result<(), BrokerError> {
     if count <= BATCH_MAX {
         return Ok(());
     }

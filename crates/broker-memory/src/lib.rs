@@ -6,6 +6,7 @@
 
 mod beat;
 mod broker;
+mod dead_letters;
 mod durable;
 mod queue;
 mod transitions;

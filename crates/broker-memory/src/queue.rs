@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::envelope::edit;
-use lovage_core::{Failure, Fence, Millis, Outcome, Parked, Priority, TaskId, WorkerId, hours};
+use lovage_core::{
+    Failure, Fence, Millis, Outcome, Parked, Priority, Retention, TaskId, WorkerId, hours,
+};
 use tokio::sync::{Notify, oneshot};
 
 /// Everything that one queue holds. Transitions are its methods, a file each.
@@ -28,6 +30,10 @@ pub(crate) struct Queue {
     pub(crate) claims: u64,
     /// How many live tasks are allowed.
     pub(crate) bound: Option<u64>,
+    /// How many dead letters are kept.
+    pub(crate) retention: Retention,
+    /// How many of them retention has cut so far.
+    pub(crate) cut: u64,
     /// The highest number of a task that was forwarded here.
     pub(crate) forwarded: u64,
     /// What wakes idle workers: one a ring, and a ring is kept until somebody waits.
@@ -150,6 +156,15 @@ impl Queue {
     pub(crate) fn bury(&mut self, id: TaskId, failure: Failure, now: Millis) {
         self.tell(id, &Outcome::Failed(failure.clone()).encode());
         self.move_to(id, Spot::Dead(now, failure));
+    }
+
+    /// Forgets a dead letter: its sender can learn nothing of it any more.
+    pub(crate) fn drop_dead(&mut self, id: TaskId) {
+        let task = self
+            .tasks
+            .remove(&id)
+            .expect("only dead letters are dropped");
+        self.unlist(id, &task.spot);
     }
 
     /// The place behind all others of every level.

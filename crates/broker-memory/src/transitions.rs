@@ -3,6 +3,7 @@
 mod amend;
 mod cancel;
 mod claim;
+mod dead_letters;
 mod enqueue;
 mod forward;
 mod lead;

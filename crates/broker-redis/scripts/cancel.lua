@@ -16,6 +16,7 @@ local refusal = wrong_type({
 if refusal then return refusal end
 
 if redis.call('ZSCORE', dead, id) then
+  count_dead_bytes(meta, -size_of(tasks, reasons, id))
   redis.call('ZREM', dead, id)
   redis.call('HDEL', reasons, id)
 elseif redis.call('ZSCORE', scheduled, id) then

@@ -7,7 +7,8 @@
 -- ARGV  1 now, '' for Redis's clock   2 patience in ms   3 what the fields of leases in Q:meta begin with
 --       4 losses after which a task is buried   5 what all channels begin with
 --       6 ms for which a cancelled outcome is kept
--- Reply {released, buried, 1 if a dead identity still has tasks}
+-- Reply {released, buried, 1 if a dead identity still has tasks, or there is more to cut, what cut_dead answers if
+--       dead letters were cut}
 local meta, identities, suspects, tasks, actives = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local facts, cancels, waiting, dead, reasons, results, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local READY = 13
@@ -119,6 +120,11 @@ remember(meta, used, letters)
 write('HSET', facts, facts_new)
 write('HSET', reasons, reasons_new)
 write('ZADD', dead, dead_new)
+local bytes = 0
+for i = 2, #dead_new, 2 do bytes = bytes + size_of(tasks, reasons, dead_new[i]) end
+count_dead_bytes(meta, bytes)
+local cut = has(used, 'd') and cut_dead(now, meta, tasks, dead, reasons, facts)
+if cut and cut[5] == 1 then more = 1 end
 write('HDEL', tasks, gone)
 write('HDEL', facts, gone)
 if some_cancels then write('SREM', cancels, ids) end
@@ -135,4 +141,4 @@ write('HDEL', suspects, forgotten)
 write('ZREM', identities, forgotten)
 if 0 < released then ring(bell) end
 tell(waiting, channels, ended, outcomes)
-return {released, buried, more}
+return {released, buried, more, cut or nil}

@@ -8,7 +8,8 @@
 --       5.. groups: fence mark, 'done' | 'kept' | 'retry' | 'park' | 'snooze' | 'release' | 'bury', span in ms (until it
 --       is due; of 'kept' how long, at least 1), outcome of 'done', record of 'bury', the ids, 16 bytes each, as one argument;
 --       at most 1000 ids. 'kept' is done as well: there the outcomes follow, one for each id, which are kept
--- Reply positions of the ids that this worker does not hold by that fence
+-- Reply positions of the ids that this worker does not hold by that fence; where dead letters were cut, {'cut', those
+--       positions, what cut_dead answers}
 local tasks, active, waiting, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local meta, scheduled, dead, reasons, bell, results = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local READY = 12
@@ -59,6 +60,7 @@ if some_cancels then
   end
 end
 
+local cut
 -- The tasks that end, and what is told of each.
 local gone, ended, outcomes = {}, {}, {}
 local function stop(id, outcome)
@@ -150,6 +152,12 @@ else
   write('ZADD', scheduled, due)
   write('HSET', reasons, reasons_new)
   write('ZADD', dead, dead_new)
+  if 0 < #dead_new then
+    local bytes = 0
+    for i = 2, #dead_new, 2 do bytes = bytes + size_of(tasks, reasons, dead_new[i]) end
+    count_dead_bytes(meta, bytes)
+    if has(used, 'd') then cut = cut_dead(now, meta, tasks, dead, reasons, facts) end
+  end
   write('HDEL', tasks, gone)
   for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[4]) end
   if next(levels) or (0 < #due and (not head or earliest(scheduled) < head)) then ring(bell) end
@@ -165,4 +173,5 @@ write('HDEL', active, mine_ids)
 if some_facts then write('HDEL', facts, gone) end
 if some_cancels then write('SREM', cancels, mine_ids) end
 if some_waiting then tell(waiting, channels, ended, outcomes) end
+if cut then return {'cut', stale, cut} end
 return stale

@@ -8,7 +8,8 @@ use std::time::Duration;
 use lovage_core::{
     Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Durability,
     Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered,
-    Renewal, Rescheduled, Results, Scheduled, Settled, Settlement, TaskId, When, WorkerId, hours,
+    Renewal, Rescheduled, Results, Retention, Scheduled, Settled, Settlement, TaskId, When,
+    WorkerId, hours,
 };
 
 use crate::bell::Bells;
@@ -183,6 +184,10 @@ impl Membership for RedisBroker {
             .await
             .map_err(connection_error)
     }
+
+    async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
+        transitions::retain(&self.shared, queue, retention).await
+    }
 }
 
 impl Results for RedisBroker {
@@ -204,7 +209,8 @@ impl Control for RedisBroker {
     }
 
     async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
-        transitions::revive(&self.shared, queue, id).await
+        let answers = transitions::revive(&self.shared, queue, &[id]).await?;
+        Ok(answers == [true])
     }
 
     async fn reschedule(

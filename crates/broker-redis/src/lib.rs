@@ -9,6 +9,7 @@ mod cluster;
 mod config;
 mod confirm;
 mod connection;
+mod dead_letters;
 mod error;
 mod keys;
 mod reply;

@@ -5,7 +5,9 @@ mod bound;
 mod cancel;
 mod claim;
 mod counts;
+mod dead_letter;
 mod dead_letters;
+mod dead_letters_summary;
 mod enqueue;
 mod enqueue_plain;
 mod firings;
@@ -16,13 +18,17 @@ mod lead;
 mod leader;
 mod outbox;
 mod outcome;
+mod purge;
+mod purge_older;
 mod recover;
 mod register;
 mod renew;
 mod reschedule;
 mod resign;
+mod retain;
 mod retire;
 mod revive;
+mod revive_edited;
 mod ring;
 mod schedule;
 mod scheduled;
@@ -35,7 +41,9 @@ pub(crate) use bound::bound;
 pub(crate) use cancel::cancel;
 pub(crate) use claim::claim;
 pub(crate) use counts::counts;
+pub(crate) use dead_letter::dead_letter;
 pub(crate) use dead_letters::dead_letters;
+pub(crate) use dead_letters_summary::dead_letters_summary;
 pub(crate) use enqueue::enqueue;
 pub(crate) use firings::firings;
 pub(crate) use forward::forward;
@@ -45,13 +53,17 @@ pub(crate) use lead::lead;
 pub(crate) use leader::leader;
 pub(crate) use outbox::outbox;
 pub(crate) use outcome::{Asked, outcome};
+pub(crate) use purge::purge;
+pub(crate) use purge_older::purge_older;
 pub(crate) use recover::recover;
 pub(crate) use register::register;
 pub(crate) use renew::renew;
 pub(crate) use reschedule::reschedule;
 pub(crate) use resign::resign;
+pub(crate) use retain::retain;
 pub(crate) use retire::retire;
 pub(crate) use revive::revive;
+pub(crate) use revive_edited::revive_edited;
 pub(crate) use ring::ring;
 pub(crate) use schedule::schedule;
 pub(crate) use scheduled::scheduled;
@@ -59,7 +71,10 @@ pub(crate) use schedules::schedules;
 pub(crate) use settle::settle;
 pub(crate) use state::state;
 
-use lovage_core::{Fence, Millis};
+use lovage_core::{Cut, Fence, Millis, TaskId};
+use redis::Value;
+
+use crate::reply::{bytes, list, number};
 
 /// A fence as a processing list holds it.
 fn mark(fence: Fence) -> String {
@@ -71,5 +86,22 @@ fn fence(mark: &[u8]) -> Option<Fence> {
     Some(Fence {
         number: number.parse().ok()?,
         claimed_at: Millis::new(instant.parse().ok()?),
+    })
+}
+
+/// What `cut_dead` of `lib/dead.lua` answers.
+fn read_cut(reply: Value) -> Option<Cut> {
+    let mut parts = list(reply)?.into_iter();
+    let mut count = || number(&parts.next()?);
+    let (by_age, by_count, by_bytes) = (count()?, count()?, count()?);
+    let oldest = bytes(parts.next()?)?;
+    Some(Cut {
+        by_count,
+        by_age,
+        by_bytes,
+        oldest: oldest
+            .chunks_exact(16)
+            .filter_map(|id| TaskId::try_from(id).ok())
+            .collect(),
     })
 }

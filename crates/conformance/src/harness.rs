@@ -2,12 +2,18 @@
 
 use std::future::Future;
 
-use lovage_core::{Clock, Control, Durable, Inspect, Membership, Results, Schedules};
+use lovage_core::{Clock, Control, DeadLetters, Durable, Inspect, Membership, Results, Schedules};
 
 /// A broker that keeps the whole contract.
-pub trait WholeBroker: Membership + Results + Control + Inspect + Schedules + Durable {}
+pub trait WholeBroker:
+    Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable
+{
+}
 
-impl<B: Membership + Results + Control + Inspect + Schedules + Durable> WholeBroker for B {}
+impl<B> WholeBroker for B where
+    B: Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable
+{
+}
 
 /// Makes a broker for one law, and keeps alive what it runs on.
 pub trait Harness: Send + Sync + 'static {

@@ -6,6 +6,7 @@
 pub mod amend;
 pub mod cancel;
 pub mod claim;
+pub mod dead_letters;
 pub mod durable;
 pub mod enqueue;
 pub mod forward;

@@ -71,6 +71,27 @@ macro_rules! suite {
                 no_task_is_held_by_two_workers
                 a_task_claimed_again_has_a_new_fence
             }
+            dead_letters {
+                a_dead_letter_is_found_by_its_id
+                many_dead_letters_are_revived_in_one_call
+                many_large_dead_letters_are_revived_in_one_call
+                a_dead_letter_can_be_revived_with_another_envelope
+                an_edit_of_an_earlier_death_changes_nothing
+                an_edited_task_may_start_later
+                an_edited_task_wakes_an_idle_worker
+                a_purged_dead_letter_is_gone_and_its_id_is_free
+                dead_letters_of_an_age_are_purged_and_no_others
+                more_old_dead_letters_than_a_call_takes_are_purged_by_several
+                a_queue_keeps_all_its_dead_letters_unless_told_otherwise
+                retention_cuts_only_what_it_counts
+                a_batch_beyond_the_retention_is_cut_in_its_own_call
+                dead_letters_are_cut_at_their_age_by_recovery
+                dead_letters_are_cut_down_to_their_bytes
+                recovery_cuts_a_bounded_number_a_call
+                a_retention_can_be_taken_away
+                lost_tasks_count_towards_the_bytes
+                whatever_leaves_the_dead_is_counted_no_more
+            }
             durable {
                 a_confirmed_task_is_stored_as_any_other
                 nothing_is_confirmed_of_a_batch_that_is_refused

@@ -1,7 +1,7 @@
 //! The contract between Lovage and whatever stores its tasks.
 //!
-//! [`Broker`] has the six verbs of the hot path. [`Membership`] is how a worker becomes and stays known,
-//! [`Results`] how a sender learns the outcome, [`Control`] and [`Inspect`] what people do. Every verb is atomic in
+//! [`Broker`] has the six verbs of the hot path. [`Membership`](crate::Membership) is how a worker becomes and stays known,
+//! [`Results`] how a sender learns the outcome, [`Control`], [`Inspect`] and [`DeadLetters`](crate::DeadLetters) what people do. Every verb is atomic in
 //! its queue; the laws in `crates/conformance` say what each promises, and every broker passes all of them.
 //!
 //! All instants and spans are the broker's own clock's: hosts' clocks may differ.
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::dead_letters::Cut;
 use crate::envelope::{Encoded, When};
 use crate::error::Failure;
 use crate::ids::{QueueName, TaskId, WorkerId};
@@ -51,7 +52,7 @@ pub trait Broker: Clone + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Not cancel safe: dropping the future may leave tasks held by `worker` that it has never seen. They return
-    /// by [`Membership::holdings`] and a release, or when the lease ends.
+    /// by [`Membership::holdings`](crate::Membership::holdings) and a release, or when the lease ends.
     fn claim(
         &self,
         worker: WorkerId,
@@ -101,35 +102,6 @@ pub trait Broker: Clone + Send + Sync + 'static {
         queue: &QueueName,
         patience: Duration,
     ) -> impl Future<Output = Result<Recovered, BrokerError>> + Send;
-}
-
-/// How a worker becomes known to a queue, compares notes with it, and leaves.
-pub trait Membership: Broker {
-    /// Makes a fresh identity known to `queue`, with a lease. Claims before that are refused.
-    fn register(
-        &self,
-        worker: WorkerId,
-        queue: &QueueName,
-        lease: Duration,
-    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
-
-    /// The tasks that this worker holds by the queue's account, with the fence of each.
-    fn holdings(
-        &self,
-        worker: WorkerId,
-        queue: &QueueName,
-    ) -> impl Future<Output = Result<Vec<(TaskId, Fence)>, BrokerError>> + Send;
-
-    /// Ends an identity that holds nothing. One that still holds tasks is left to its lease: answers `false`.
-    fn retire(
-        &self,
-        worker: WorkerId,
-        queue: &QueueName,
-    ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
-
-    /// Another handle on the same data that shares no connection with this one, made for the runtime it is called
-    /// on: bulk traffic must not starve lease renewal.
-    fn separate(&self) -> impl Future<Output = Result<Self, BrokerError>> + Send;
 }
 
 /// How a sender learns what became of a task.
@@ -297,6 +269,8 @@ pub struct Settlement {
 pub struct Settled {
     /// The tasks that this worker did not hold by the fence it named.
     pub stale: Vec<TaskId>,
+    /// The dead letters that retention cut, as others were buried.
+    pub cut: Cut,
 }
 
 /// The answer to a renewal.
@@ -312,13 +286,15 @@ pub enum Renewal {
 }
 
 /// What one call of recovery did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// Tasks made ready again.
     pub released: u64,
     /// Tasks buried: too many losses, or at most once.
     pub buried: u64,
-    /// Whether another call has more to take back at once.
+    /// The dead letters that retention cut.
+    pub cut: Cut,
+    /// Whether another call has more to take back, or to cut, at once.
     pub more: bool,
 }
 
@@ -388,6 +364,8 @@ pub struct DeadLetter {
     pub failure: Failure,
     /// The envelope as stored.
     pub bytes: Bytes,
+    /// What it takes: the bytes of its envelope and of its failure record.
+    pub size: u64,
 }
 
 /// What a broker's transport said, opaque: the library it came from is not part of the contract.

@@ -5,12 +5,14 @@
 mod advice;
 mod broker;
 mod context;
+mod dead_letters;
 mod draft;
 mod durable;
 pub mod envelope;
 mod error;
 mod ids;
 mod lifecycle;
+mod membership;
 mod options;
 mod outcome;
 mod registry;
@@ -24,10 +26,13 @@ mod verdict;
 pub use advice::TaskResultExt;
 pub use broker::{
     Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,
-    Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Membership, Parked, Recovered,
-    Renewal, Rescheduled, Results, Scheduled, Settled, Settlement, TransportError,
+    Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Parked, Recovered, Renewal,
+    Rescheduled, Results, Scheduled, Settled, Settlement, TransportError,
 };
 pub use context::{State, StateNeed, States, TaskContext};
+pub use dead_letters::{
+    CUT_SHOWN_MAX, Cut, DeadLetters, DeadLettersSummary, Edit, EditError, Purged, Retention,
+};
 pub use draft::{Draft, DraftError};
 pub use durable::{Confirmation, Confirmed, Durability, Durable};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
@@ -36,6 +41,7 @@ pub use ids::{
     BeatId, NAME_BYTES_MAX, NameError, QueueName, ScheduleName, TaskId, TaskName, WorkerId,
 };
 pub use lifecycle::{Event, State as Place};
+pub use membership::Membership;
 pub use options::{Ack, Priority, ResultPolicy, TaskOptions};
 pub use outcome::{Outcome, RESULT_BYTES_MAX};
 pub use registry::{Registry, RegistryBuilder, RegistryError};

@@ -9,8 +9,8 @@ use lovage_core::{
     Amended, Amendment, Awaited, BeatId, BeatRole, Broker, BrokerError, Cancelled, Claim,
     Confirmed, Control, Counts, DeadLetter, Durability, Durable, Encoded, EnqueueError, Enqueued,
     Fence, Forwarded, Inspect, Lead, Leader, Looked, Membership, Outgoing, Place, QueueName,
-    Recovered, Renewal, Rescheduled, Results, ScheduleName, Scheduled, Schedules, Settled,
-    Settlement, StoredSchedule, TaskId, When, WorkerId,
+    Recovered, Renewal, Rescheduled, Results, Retention, ScheduleName, Scheduled, Schedules,
+    Settled, Settlement, StoredSchedule, TaskId, When, WorkerId,
 };
 
 use crate::error::ConnectError;
@@ -237,6 +237,9 @@ macro_rules! each {
     };
 }
 
+// Behind the macro, which they use.
+mod dead_letters;
+
 impl Broker for AnyBroker {
     async fn enqueue(
         &self,
@@ -321,6 +324,10 @@ impl Membership for AnyBroker {
 
     async fn separate(&self) -> Result<Self, BrokerError> {
         each!(self, broker => broker.separate().await.map(Self::from))
+    }
+
+    async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
+        each!(self, broker => broker.retain(queue, retention).await)
     }
 }
 

@@ -56,18 +56,7 @@ impl Queue {
             .iter()
             .skip(offset)
             .take(limit)
-            .map(|&(died_at, id)| {
-                let task = &self.tasks[&id];
-                let Spot::Dead(_, failure) = &task.spot else {
-                    unreachable!("{id} is listed as dead");
-                };
-                DeadLetter {
-                    id,
-                    died_at,
-                    failure: failure.clone(),
-                    bytes: task.bytes.clone(),
-                }
-            })
+            .filter_map(|(_, id)| self.dead_letter(*id))
             .collect()
     }
 }

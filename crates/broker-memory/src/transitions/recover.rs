@@ -31,6 +31,9 @@ impl Queue {
         for ((_, id), place) in taken.iter().zip(self.heads(taken.len())) {
             self.lose(*id, place, now, &mut recovered);
         }
+        let (cut, more_to_cut) = self.cut_dead(now);
+        recovered.cut = cut;
+        recovered.more |= more_to_cut;
         self.members
             .retain(|_, member| member.suspicion != Suspicion::Taken || !member.active.is_empty());
         recovered

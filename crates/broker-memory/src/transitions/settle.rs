@@ -16,6 +16,7 @@ impl Queue {
         now: Millis,
     ) -> Settled {
         let mut stale = Vec::new();
+        let dead_before = self.dead.len();
         let mut heads = self.heads(settlements.len());
         for Settlement { id, fence, verdict } in settlements {
             // The identity's lease does not matter: until recovery has taken the task, nobody else has seen it.
@@ -31,7 +32,13 @@ impl Queue {
                 self.apply(id, verdict, now, &mut heads);
             }
         }
-        Settled { stale }
+        // A settlement takes nothing away from the dead: more of them were buried here.
+        let (cut, _) = if dead_before < self.dead.len() {
+            self.cut_dead(now)
+        } else {
+            Default::default()
+        };
+        Settled { stale, cut }
     }
 
     fn apply(&mut self, id: TaskId, verdict: Verdict, now: Millis, heads: &mut Range<i64>) {

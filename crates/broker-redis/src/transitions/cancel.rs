@@ -9,8 +9,11 @@ use crate::error::unexpected;
 use crate::reply::word;
 use crate::script::{Script, script};
 
-static CANCEL: LazyLock<Script> =
-    script!("cancel", Run, ["chunks", "envelope", "places", "outcome"]);
+static CANCEL: LazyLock<Script> = script!(
+    "cancel",
+    Run,
+    ["now", "chunks", "envelope", "places", "outcome", "dead"]
+);
 
 pub(crate) async fn cancel(
     shared: &Shared,

@@ -34,7 +34,8 @@ pub(crate) async fn dead_letters(
     read(reply).ok_or_else(|| unexpected("dead_letters"))
 }
 
-fn read(reply: Value) -> Option<Vec<DeadLetter>> {
+/// Three lists: ids and times of death, failure records, envelopes.
+pub(super) fn read(reply: Value) -> Option<Vec<DeadLetter>> {
     let mut lists = list(reply)?.into_iter();
     let deaths = list(lists.next()?)?;
     let reasons = list(lists.next()?)?;
@@ -44,11 +45,14 @@ fn read(reply: Value) -> Option<Vec<DeadLetter>> {
         .zip(reasons)
         .zip(envelopes)
         .filter_map(|((death, reason), envelope)| {
+            let record = bytes(reason).unwrap_or_default();
+            let bytes = bytes(envelope).unwrap_or_default();
             Some(DeadLetter {
                 id: id(&death[0])?,
                 died_at: instant(&death[1])?,
-                failure: Failure::decode(&bytes(reason).unwrap_or_default()),
-                bytes: bytes(envelope).unwrap_or_default(),
+                failure: Failure::decode(&record),
+                size: u64::try_from(record.len() + bytes.len()).unwrap_or(u64::MAX),
+                bytes,
             })
         })
         .collect();

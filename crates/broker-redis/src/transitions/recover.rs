@@ -3,18 +3,20 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lovage_core::{BrokerError, LOSSES_MAX, QueueName, Recovered, span_ms};
+use lovage_core::{BrokerError, Cut, LOSSES_MAX, QueueName, Recovered, span_ms};
+use redis::Value;
 
 use crate::broker::{CANCELLED_KEPT, Shared};
 use crate::error::unexpected;
 use crate::keys::LEASE_FIELDS;
 use crate::reply::{list, number};
 use crate::script::{Script, script};
+use crate::transitions::read_cut;
 
 static RECOVER: LazyLock<Script> = script!(
     "recover",
     Run,
-    ["now", "chunks", "envelope", "places", "outcome"]
+    ["now", "chunks", "envelope", "places", "outcome", "dead"]
 );
 
 pub(crate) async fn recover(
@@ -51,13 +53,19 @@ pub(crate) async fn recover(
                 .arg(span_ms(CANCELLED_KEPT));
         })
         .await?;
-    let items = list(reply).unwrap_or_default();
-    let [released, buried, more] = items.as_slice() else {
-        return Err(unexpected("recover"));
-    };
-    Ok(Recovered {
-        released: number(released).unwrap_or_default(),
-        buried: number(buried).unwrap_or_default(),
-        more: number(more) == Some(1),
+    read(reply).ok_or_else(|| unexpected("recover"))
+}
+
+fn read(reply: Value) -> Option<Recovered> {
+    let mut items = list(reply)?.into_iter();
+    let [released, buried, more] = [items.next()?, items.next()?, items.next()?];
+    Some(Recovered {
+        released: number(&released)?,
+        buried: number(&buried)?,
+        cut: match items.next() {
+            None | Some(Value::Nil) => Cut::default(),
+            Some(cut) => read_cut(cut)?,
+        },
+        more: number(&more)? == 1,
     })
 }

@@ -2,20 +2,26 @@
 
 use std::sync::LazyLock;
 
-use lovage_core::{BrokerError, QueueName, TaskId};
+use lovage_core::{BATCH_MAX, BrokerError, QueueName, TaskId, TransportError};
 
 use crate::broker::Shared;
 use crate::error::unexpected;
-use crate::reply::word;
+use crate::reply::{list, number};
 use crate::script::{Script, script};
 
-static REVIVE: LazyLock<Script> = script!("revive", Run, ["chunks", "envelope", "places"]);
+static REVIVE: LazyLock<Script> = script!(
+    "revive",
+    Run,
+    ["now", "chunks", "envelope", "places", "dead"]
+);
 
+/// Calls until all are answered: a call takes fewer where the envelopes are large.
 pub(crate) async fn revive(
     shared: &Shared,
     queue: &QueueName,
-    id: TaskId,
-) -> Result<bool, BrokerError> {
+    ids: &[TaskId],
+) -> Result<Vec<bool>, BrokerError> {
+    check_batch("ids", ids.len())?;
     let keys = shared.keys(queue);
     let mut names: Vec<&str> = vec![
         &keys.meta,
@@ -26,15 +32,33 @@ pub(crate) async fn revive(
         &keys.bell,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
-    let reply = shared
-        .connection
-        .run(&REVIVE, |call| {
-            call.keys(&names).arg(id.as_bytes());
-        })
-        .await?;
-    match word(&reply) {
-        b"revived" => Ok(true),
-        b"not_dead" => Ok(false),
-        _ => Err(unexpected("revive")),
+    let mut answers = Vec::with_capacity(ids.len());
+    while answers.len() < ids.len() {
+        let left = &ids[answers.len()..];
+        let reply = shared
+            .connection
+            .run(&REVIVE, |call| {
+                call.keys(&names);
+                for id in left {
+                    call.arg(id.as_bytes());
+                }
+            })
+            .await?;
+        let items = list(reply).unwrap_or_default();
+        if items.is_empty() || left.len() < items.len() {
+            return Err(unexpected("revive"));
+        }
+        answers.extend(items.iter().map(|item| number(item) == Some(1)));
     }
+    Ok(answers)
+}
+
+/// Refuses more than one call may carry.
+pub(super) fn check_batch(what: &str, count: usize) -> Result<(), BrokerError> {
+    if count <= BATCH_MAX {
+        return Ok(());
+    }
+    Err(BrokerError::Refused(TransportError::new(format!(
+        "{count} {what} in one call, the limit is {BATCH_MAX}"
+    ))))
 }

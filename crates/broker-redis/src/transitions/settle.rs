@@ -5,22 +5,22 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use lovage_core::{
-    BATCH_MAX, BrokerError, Fence, QueueName, Settled, Settlement, TaskId, TransportError, Verdict,
-    WorkerId, span_ms,
+    BATCH_MAX, BrokerError, Cut, Fence, QueueName, Settled, Settlement, TaskId, TransportError,
+    Verdict, WorkerId, span_ms,
 };
 use redis::Value;
 
 use crate::broker::{CANCELLED_KEPT, Shared};
 use crate::error::unexpected;
 use crate::keys::Keys;
-use crate::reply::{count, list};
+use crate::reply::{count, list, word};
 use crate::script::{Call, Script, script};
-use crate::transitions::mark;
+use crate::transitions::{mark, read_cut};
 
 static SETTLE: LazyLock<Script> = script!(
     "settle",
     Run,
-    ["now", "chunks", "envelope", "places", "outcome"]
+    ["now", "chunks", "envelope", "places", "outcome", "dead"]
 );
 
 /// The same verdict on tasks of the same claim, one after another: as a rule a whole batch that is done.
@@ -139,12 +139,18 @@ impl Plan {
     }
 
     fn read(self, reply: Value) -> Option<Settled> {
-        let mut stale = list(reply)?
+        let (stale, cut) = if word(&reply) == b"cut" {
+            let mut parts = list(reply)?.into_iter().skip(1);
+            (parts.next()?, read_cut(parts.next()?)?)
+        } else {
+            (reply, Cut::default())
+        };
+        let mut stale = list(stale)?
             .iter()
             .map(|position| self.order.get(count(position)?).copied())
             .collect::<Option<Vec<_>>>()?;
         stale.extend(self.twice);
-        Some(Settled { stale })
+        Some(Settled { stale, cut })
     }
 }
 

@@ -20,7 +20,8 @@ pub(crate) struct Audit {
     identities: BTreeSet<String>,
     suspects: BTreeSet<String>,
     leases: BTreeSet<String>,
-    reasons: BTreeSet<Id>,
+    reasons: HashMap<Id, Vec<u8>>,
+    dead_bytes: usize,
     facts: BTreeSet<Id>,
     cancels: BTreeSet<Id>,
     waiting: BTreeSet<Id>,
@@ -79,11 +80,13 @@ impl Audit {
             }
             "suspects" => self.suspects = names(value),
             "meta" => {
-                let fields = names(value);
-                let leases = fields.iter().filter_map(|name| name.strip_prefix("lease:"));
+                let fields: HashMap<String, Vec<u8>> = from(value);
+                let bytes = fields.get("dead_bytes").cloned().unwrap_or_default();
+                self.dead_bytes = String::from_utf8_lossy(&bytes).parse().unwrap_or(0);
+                let leases = fields.keys().filter_map(|name| name.strip_prefix("lease:"));
                 self.leases = leases.map(str::to_owned).collect();
             }
-            "reasons" => self.reasons = ids(value),
+            "reasons" => self.reasons = from(value),
             "facts" => self.facts = ids(value),
             "waiting" => self.waiting = ids(value),
             "cancels" => self.cancels = from(value),
@@ -175,8 +178,17 @@ impl Audit {
             })?;
         }
         let dead: BTreeSet<Id> = self.dead.keys().cloned().collect();
-        check(self.reasons == dead, || {
-            "reasons are not those of the dead".to_owned()
+        check(
+            self.reasons.keys().cloned().collect::<BTreeSet<_>>() == dead,
+            || "reasons are not those of the dead".to_owned(),
+        )?;
+        let envelopes = dead.iter().map(|id| self.tasks[id].len());
+        let bytes: usize = envelopes.chain(self.reasons.values().map(Vec::len)).sum();
+        check(self.dead_bytes == bytes, || {
+            format!(
+                "the dead take {bytes} bytes, by the account {}",
+                self.dead_bytes
+            )
         })?;
         let held = |id: &Id| self.active.values().any(|held| held.contains_key(id));
         for (what, orphan) in [

@@ -1,8 +1,8 @@
 //! What holds when workers are lost.
 
 use lovage_core::{
-    Ack, Broker, Control, Envelope, FailureKind, Inspect, LOSSES_MAX, Membership, Place, Recovered,
-    Renewal, TaskId, Verdict, ms, secs,
+    Ack, Broker, Control, Cut, Envelope, FailureKind, Inspect, LOSSES_MAX, Membership, Place,
+    Recovered, Renewal, TaskId, Verdict, ms, secs,
 };
 
 use crate::world::{almost, done, ids_of};
@@ -11,7 +11,14 @@ use crate::{Harness, LEASE, PATIENCE, World};
 const NOTHING: Recovered = Recovered {
     released: 0,
     buried: 0,
+    cut: NO_CUT,
     more: false,
+};
+const NO_CUT: Cut = Cut {
+    by_count: 0,
+    by_age: 0,
+    by_bytes: 0,
+    oldest: Vec::new(),
 };
 
 fn released(count: u64) -> Recovered {

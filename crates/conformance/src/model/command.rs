@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lovage_core::{ms, secs};
+use lovage_core::{Retention, ms, secs};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::{BoxedStrategy, Union};
@@ -42,6 +42,14 @@ pub enum Command {
     Cancel(u8),
     /// Somebody revives a task: one of the dead letters, if there are any.
     Revive(u8),
+    /// Somebody revives one of the dead letters, if there are any, with other arguments and after some seconds.
+    ReviveEdited(u8, u8),
+    /// Somebody removes a task, and one of the dead letters if there are any.
+    Purge(u8),
+    /// Somebody removes the dead letters of so many seconds.
+    PurgeOlder(u8),
+    /// Somebody says how many dead letters are kept.
+    Retain(Retention),
     /// Somebody lets a task be due at another time: one of the scheduled tasks, if there are any.
     Reschedule(u8, Retiming),
     /// A worker ends its identity and takes a new one, if it may.
@@ -169,6 +177,15 @@ impl ReferenceStateMachine for Plan {
             (3, Just(Command::Recover).boxed()),
             (3, (0..IDS).prop_map(Command::Cancel).boxed()),
             (2, (0..IDS).prop_map(Command::Revive).boxed()),
+            (
+                1,
+                (any::<u8>(), 0..4u8)
+                    .prop_map(|(n, span)| Command::ReviveEdited(n, span))
+                    .boxed(),
+            ),
+            (1, any::<u8>().prop_map(Command::Purge).boxed()),
+            (1, (0..9u8).prop_map(Command::PurgeOlder).boxed()),
+            (1, retention().prop_map(Command::Retain).boxed()),
             (3, retiming().boxed()),
             (1, who().prop_map(Command::Retire).boxed()),
             (1, (0..SLOTS).prop_map(Command::Crash).boxed()),
@@ -237,6 +254,14 @@ fn retiming() -> impl Strategy<Value = Command> {
 
 fn bound() -> impl Strategy<Value = Option<u64>> {
     prop_oneof![2 => Just(None), 1 => (3..9u64).prop_map(Some)]
+}
+
+/// Records of losses differ in their words from broker to broker, hence in their size: all fit or none does.
+fn retention() -> impl Strategy<Value = Retention> {
+    let count = prop_oneof![2 => Just(None), 1 => (0..3u64).prop_map(Some)];
+    let age = prop_oneof![2 => Just(None), 1 => (0..9u64).prop_map(|n| Some(secs(n)))];
+    let bytes = prop_oneof![8 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(1 << 30))];
+    (count, age, bytes).prop_map(|(count, age, bytes)| Retention { count, age, bytes })
 }
 
 fn span() -> impl Strategy<Value = Duration> {

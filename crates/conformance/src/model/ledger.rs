@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lovage_core::{
-    Cancelled, Claim, Delivery, Enqueued, Envelope, Fence, Millis, Place, Rescheduled, Settlement,
-    TaskId, Verdict, When, WorkerId,
+    Cancelled, Claim, Cut, Delivery, Enqueued, Envelope, Fence, Millis, Place, Rescheduled,
+    Settlement, TaskId, Verdict, When, WorkerId,
 };
 
 use super::command::Command;
@@ -41,7 +41,28 @@ impl Ledger {
             (_, Answer::Revived(id, revived)) => {
                 assert_eq!(*revived, self.places.get(id) == Some(&Place::Dead), "{id}");
                 self.counted.remove(id);
+                if matches!(command, Command::ReviveEdited(..)) {
+                    self.retimed.remove(id);
+                }
             }
+            (_, Answer::Purged(ids)) => {
+                for id in ids {
+                    assert_eq!(self.places.get(id), Some(&Place::Dead), "{id}");
+                    self.end(*id);
+                }
+            }
+            (_, Answer::PurgedOlder(purged)) => {
+                let dead = |look: &BTreeMap<TaskId, Place>| -> BTreeSet<TaskId> {
+                    let dead = look.iter().filter(|(_, place)| **place == Place::Dead);
+                    dead.map(|(id, _)| *id).collect()
+                };
+                let gone = &dead(&self.places) - &dead(&look.places);
+                assert_eq!(gone.len() as u64, purged.count);
+                for id in gone {
+                    self.end(id);
+                }
+            }
+            (_, Answer::Recovered(recovered)) => self.cut(&recovered.cut),
             (_, Answer::Rescheduled(id, rescheduled)) => {
                 let was_scheduled = self.places.get(id) == Some(&Place::Scheduled);
                 match rescheduled {
@@ -75,6 +96,7 @@ impl Ledger {
                 }
                 stale.sort_unstable();
                 assert_eq!(stale, settled.stale);
+                self.cut(&settled.cut);
             }
             _ => {}
         }
@@ -127,6 +149,14 @@ impl Ledger {
         let is_done = matches!(settlement.verdict, Verdict::Done { .. });
         if is_done || self.marked.contains(&settlement.id) {
             self.end(settlement.id);
+        }
+    }
+
+    /// A sequence has fewer tasks than a cut can name.
+    fn cut(&mut self, cut: &Cut) {
+        assert_eq!(cut.total(), cut.oldest.len() as u64);
+        for id in &cut.oldest {
+            self.end(*id);
         }
     }
 

@@ -5,10 +5,10 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, Awaited, Cancelled, Claim, Counts, DeadLetter, Delivery, EnqueueError, Enqueued, Envelope,
-    Failure, FailureKind, Fence, ManualClock, Millis, Outcome, Place, Priority, QueueName,
-    Recovered, Renewal, Rescheduled, Settled, Settlement, TaskId, TaskName, Verdict, When,
-    WorkerId, hours, secs,
+    Ack, Awaited, Cancelled, Claim, Counts, DeadLetter, Delivery, Edit, EnqueueError, Enqueued,
+    Envelope, Failure, FailureKind, Fence, ManualClock, Millis, Outcome, Place, Priority, Purged,
+    QueueName, Recovered, Renewal, Rescheduled, Settled, Settlement, TaskId, TaskName, Verdict,
+    When, WorkerId, hours, secs,
 };
 
 use super::command::{Command, IDS, Pick, Retiming, SLOTS, Sent, Verdicts, Who};
@@ -48,6 +48,10 @@ pub enum Answer {
     Cancelled(Cancelled),
     /// Which task was to be revived, and whether it was.
     Revived(TaskId, bool),
+    /// Which dead letters were purged.
+    Purged(Vec<TaskId>),
+    /// How many were.
+    PurgedOlder(Purged),
     /// Which task was to be due at another time, and what came of it.
     Rescheduled(TaskId, Rescheduled),
     /// Whether an identity was retired.
@@ -71,6 +75,8 @@ pub struct Look {
     pub dead: Vec<(TaskId, Millis, FailureKind, bytes::Bytes)>,
     /// How many tasks are in each place.
     pub counts: Counts,
+    /// How many dead letters retention has cut.
+    pub cut: u64,
 }
 
 impl Look {
@@ -126,6 +132,18 @@ impl<B: WholeBroker> Session<B> {
                 Answer::Cancelled(answer.expect("a cancellation is answered"))
             }
             Command::Revive(n) => self.revive(*n).await,
+            Command::ReviveEdited(n, span) => self.revive_edited(*n, *span).await,
+            Command::Purge(n) => self.purge(*n).await,
+            Command::PurgeOlder(n) => {
+                let age = secs((*n).into());
+                let answer = self.broker.purge_older(&self.queue, age).await;
+                Answer::PurgedOlder(answer.expect("a purge is answered"))
+            }
+            Command::Retain(retention) => {
+                let answer = self.broker.retain(&self.queue, *retention).await;
+                answer.expect("a retention is set");
+                Answer::Nothing
+            }
             Command::Reschedule(n, retiming) => self.reschedule(*n, *retiming).await,
             Command::Retire(who) => {
                 let answer = self.broker.retire(self.worker(*who), &self.queue).await;
@@ -167,7 +185,15 @@ impl<B: WholeBroker> Session<B> {
         }
         let scheduled = self.broker.scheduled(&self.queue, 0, 100).await;
         let dead = self.broker.dead_letters(&self.queue, 0, 100).await;
+        let dead = dead.expect("looking is answered");
         let counts = self.broker.counts(&self.queue).await;
+        let summary = self.broker.dead_letters_summary(&self.queue).await;
+        let summary = summary.expect("looking is answered");
+        let bytes: u64 = dead.iter().map(|letter| letter.size).sum();
+        assert_eq!(
+            summary.bytes, bytes,
+            "the account of bytes is wrong: {dead:?}"
+        );
         Look {
             places,
             holdings,
@@ -176,12 +202,9 @@ impl<B: WholeBroker> Session<B> {
                 .iter()
                 .map(|task| (task.id, task.due))
                 .collect(),
-            dead: dead
-                .expect("looking is answered")
-                .into_iter()
-                .map(row)
-                .collect(),
+            dead: dead.into_iter().map(row).collect(),
             counts: counts.expect("looking is answered"),
+            cut: summary.cut,
         }
     }
 
@@ -283,6 +306,45 @@ impl<B: WholeBroker> Session<B> {
         };
         let answer = self.broker.revive(&self.queue, id).await;
         Answer::Revived(id, answer.expect("a revival is answered"))
+    }
+
+    /// One of the dead letters if there is one.
+    async fn revive_edited(&self, n: u8, span: u8) -> Answer {
+        let letters = self.broker.dead_letters(&self.queue, 0, 100).await;
+        let letters = letters.expect("looking is answered");
+        let Some(index) = usize::from(n).checked_rem(letters.len()) else {
+            return Answer::Nothing;
+        };
+        let letter = &letters[index];
+        let envelope = Envelope::decode(&letter.bytes).expect("what was sent can be read");
+        let edit = Edit::new()
+            .args(bytes::Bytes::copy_from_slice(&[0xcc, n]))
+            .start(When::In(secs(span.into())));
+        let task = edit.apply(envelope).expect("a small envelope encodes");
+        let answer = self
+            .broker
+            .revive_edited(&self.queue, letter.died_at, task)
+            .await;
+        Answer::Revived(letter.id, answer.expect("a revival is answered"))
+    }
+
+    /// A task at random, and one of the dead letters if there is one.
+    async fn purge(&self, n: u8) -> Answer {
+        let letters = self.broker.dead_letters(&self.queue, 0, 100).await;
+        let letters = letters.expect("looking is answered");
+        let mut ids = vec![task_id(n % IDS)];
+        ids.extend(
+            usize::from(n)
+                .checked_rem(letters.len())
+                .map(|index| letters[index].id),
+        );
+        let answer = self.broker.purge(&self.queue, ids.clone()).await;
+        let purged = ids.into_iter().zip(answer.expect("a purge is answered"));
+        Answer::Purged(
+            purged
+                .filter_map(|(id, was_dead)| was_dead.then_some(id))
+                .collect(),
+        )
     }
 
     /// One of the scheduled tasks if there is one.

@@ -466,4 +466,9 @@ impl Membership for Faulty {
     async fn separate(&self) -> Result<Self, BrokerError> {
         Ok(self.clone())
     }
+
+    async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
+        self.reach().await?;
+        self.inner.retain(queue, retention).await
+    }
 }

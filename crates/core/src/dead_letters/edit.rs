@@ -1,0 +1,200 @@
+//! Another envelope for a dead task: what is changed, and what stays.
+
+use bytes::Bytes;
+
+use crate::draft::DraftError;
+use crate::envelope::{EncodeError, Encoded, Envelope, When};
+use crate::ids::{NameError, QueueName, TaskName};
+use crate::options::{ResultPolicy, TaskOptions};
+use crate::task::{Task, encode_args};
+
+/// What is changed of a dead task before it runs again. What is not named here stays as it was sent, but for its start:
+/// it is ready at once unless one is given.
+///
+/// ```
+/// use lovage_core::{Edit, TaskOptions, When, secs};
+///
+/// let edit = Edit::new()
+///     .options(TaskOptions::new().priority(9).max_retries(1).timeout(secs(60)))
+///     .start(When::In(secs(30)));
+/// # let _ = edit;
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "an edit changes nothing by itself"]
+pub struct Edit {
+    task: Option<Result<TaskName, NameError>>,
+    args: Option<Result<Bytes, String>>,
+    options: TaskOptions,
+    start: Option<When>,
+}
+
+/// Why a dead task cannot be edited so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// A name is none, the backoff is a function, or the new envelope breaks a limit; as at a send.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// A dead letter stays in its queue.
+    #[error(
+        "a dead letter of queue {queue} cannot be revived in queue {asked:?}; send it there anew, and purge this one"
+    )]
+    Queue {
+        /// Where it is.
+        queue: QueueName,
+        /// Where it was to go.
+        asked: String,
+    },
+}
+
+impl Edit {
+    /// Changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives it the name and the arguments of `message`.
+    pub fn message<T: Task>(mut self, message: &T) -> Self {
+        self.task = Some(TaskName::parse(T::NAME));
+        self.args = Some(encode_args(message).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// Gives it these arguments: one MessagePack value, a map by field name.
+    pub fn args(mut self, args: Bytes) -> Self {
+        self.args = Some(Ok(args));
+        self
+    }
+
+    /// Gives it another name: its task was renamed.
+    pub fn task(mut self, name: &str) -> Self {
+        self.task = Some(TaskName::parse(name));
+        self
+    }
+
+    /// Sets what these options name: priority, retries, backoff, timeouts, result, ack, and the span until it expires,
+    /// counted from its revival on.
+    pub fn options(mut self, options: TaskOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Starts it no earlier than this.
+    pub fn start(mut self, start: When) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// The new envelope of a task that was sent as `sent`: with no attempts, and checked as at a send.
+    pub fn apply(self, mut sent: Envelope) -> Result<Encoded, EditError> {
+        let options = self.options;
+        if let Some(asked) = options.queue.filter(|asked| *asked != sent.queue.as_str()) {
+            return Err(EditError::Queue {
+                queue: sent.queue,
+                asked: asked.into_owned(),
+            });
+        }
+        if options.backoff.is_some_and(|backoff| backoff.is_custom()) {
+            return Err(DraftError::CustomBackoff.into());
+        }
+        if let Some(task) = self.task {
+            sent.task = task.map_err(DraftError::from)?;
+        }
+        if let Some(args) = self.args {
+            sent.args = args
+                .map_err(|reason| EncodeError::Args {
+                    task: sent.task.clone(),
+                    reason,
+                })
+                .map_err(DraftError::from)?;
+        }
+        sent.attempts = 0;
+        sent.start = self.start;
+        sent.priority = options.priority.unwrap_or(sent.priority);
+        sent.ack = options.ack.unwrap_or(sent.ack);
+        sent.max_retries = options.max_retries.or(sent.max_retries);
+        sent.backoff = options.backoff.or(sent.backoff);
+        sent.timeout = options.timeout.or(sent.timeout);
+        sent.hard_timeout = options.hard_timeout.or(sent.hard_timeout);
+        sent.expires = options.expires.map(When::In).or(sent.expires);
+        sent.result_ttl = match options.result {
+            Some(ResultPolicy::Keep(span)) => Some(span),
+            Some(ResultPolicy::Ignore) => None,
+            None => sent.result_ttl,
+        };
+        Ok(sent.encode().map_err(DraftError::from)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TaskId;
+    use crate::time::{Millis, secs};
+
+    fn sent() -> Envelope {
+        let queue = QueueName::parse("mail").unwrap();
+        let name = TaskName::parse("greet").unwrap();
+        let id = TaskId::from_bytes([7; 16]);
+        Envelope {
+            attempts: 4,
+            start: Some(When::At(Millis::new(5))),
+            expires: Some(When::At(Millis::new(9))),
+            max_retries: Some(2),
+            timeout: Some(secs(1)),
+            ..Envelope::new(id, name, queue, Bytes::from_static(b"\xc0"))
+        }
+    }
+
+    fn edited(edit: Edit) -> Envelope {
+        Envelope::decode(edit.apply(sent()).unwrap().bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_edit_changes_what_it_names_and_nothing_else() {
+        let nothing = Envelope {
+            attempts: 0,
+            start: None,
+            ..sent()
+        };
+        assert_eq!(edited(Edit::new()), nothing);
+        let options = TaskOptions::new()
+            .priority(9)
+            .max_retries(7)
+            .expires(secs(60));
+        let edit = Edit::new()
+            .task("salute")
+            .args(Bytes::from_static(b"\x05"))
+            .options(options.queue("mail"))
+            .start(When::In(secs(3)));
+        let expected = Envelope {
+            task: TaskName::parse("salute").unwrap(),
+            args: Bytes::from_static(b"\x05"),
+            priority: crate::Priority::new(9),
+            max_retries: Some(7),
+            expires: Some(When::In(secs(60))),
+            start: Some(When::In(secs(3))),
+            ..nothing
+        };
+        assert_eq!(edited(edit), expected);
+    }
+
+    #[test]
+    fn what_could_not_be_sent_cannot_be_revived() {
+        let deep = vec![0x91; crate::envelope::ARGS_DEPTH_MAX + 1];
+        let large = [b"\xc6\x00\x40\x00\x00".as_slice(), &vec![0; 4 << 20]].concat();
+        for (edit, part) in [
+            (Edit::new().task("a b"), "' '"),
+            (Edit::new().args(deep.into()), "nesting is limited"),
+            (Edit::new().args(large.into()), "the limit is 4194304"),
+            (Edit::new().args(Bytes::new()), "cannot be sent"),
+            (
+                Edit::new().options(TaskOptions::new().queue("default")),
+                "of queue mail cannot be revived in queue \"default\"",
+            ),
+        ] {
+            let error = edit.apply(sent()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

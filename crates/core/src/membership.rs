@@ -1,0 +1,46 @@
+//! How a worker becomes known to a queue, compares notes with it, and leaves.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::broker::{Broker, BrokerError, Fence};
+use crate::dead_letters::Retention;
+use crate::ids::{QueueName, TaskId, WorkerId};
+
+/// What a worker says to its queues beside the six verbs of [`Broker`].
+pub trait Membership: Broker {
+    /// Makes a fresh identity known to `queue`, with a lease. Claims before that are refused.
+    fn register(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        lease: Duration,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// The tasks that this worker holds by the queue's account, with the fence of each.
+    fn holdings(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+    ) -> impl Future<Output = Result<Vec<(TaskId, Fence)>, BrokerError>> + Send;
+
+    /// Ends an identity that holds nothing. One that still holds tasks is left to its lease: answers `false`.
+    fn retire(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+    ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+
+    /// Another handle on the same data that shares no connection with this one, made for the runtime it is called
+    /// on: bulk traffic must not starve lease renewal.
+    fn separate(&self) -> impl Future<Output = Result<Self, BrokerError>> + Send;
+
+    /// Sets how many dead letters `queue` keeps, for all its workers: what was set before is replaced.
+    ///
+    /// What is beyond it already is cut by the next rounds of recovery.
+    fn retain(
+        &self,
+        queue: &QueueName,
+        retention: Retention,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+}
