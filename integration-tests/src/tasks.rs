@@ -93,6 +93,17 @@ pub async fn once(ctx: &TaskContext, gate: String) {
     record(Event::End, ctx);
 }
 
+/// Fails for good unless its gate is open.
+#[task(max_retries = 0)]
+pub async fn fail(ctx: &TaskContext, gate: String) -> Result<(), TaskError> {
+    record(Event::Start, ctx);
+    if !is_open(&gate, ctx) {
+        return Err(TaskError::new("the gate is closed"));
+    }
+    record(Event::End, ctx);
+    Ok(())
+}
+
 /// Ends the whole process.
 #[task]
 pub async fn abort(ctx: &TaskContext) {

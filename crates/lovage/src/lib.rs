@@ -21,6 +21,7 @@
 //! - [`Client`] sends, waits for results and looks after queues; [`Sending`] lists what can be set for one send.
 //! - [`#[task]`](macro@task) makes a task of a function; [`TaskContext`] and [`State`] are what its body may ask for.
 //! - [`#[periodic]`](macro@periodic) sends a task when a schedule says; [`beat`] fires schedules and changes them.
+//! - [`dead_letters`] revives, edits and purges what has failed for good.
 //! - [`worker`] runs tasks inside a program, or makes a worker of it.
 //! - [`testing`] runs a program's tasks in its tests, on a clock that stands still.
 //!
@@ -39,6 +40,7 @@ mod any_broker;
 pub mod beat;
 mod bulk;
 mod client;
+pub mod dead_letters;
 mod deliver;
 mod error;
 mod gather;

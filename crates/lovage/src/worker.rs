@@ -5,7 +5,7 @@ mod cli;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lovage_core::{Registry, StateNeed, States, TaskError};
+use lovage_core::{Registry, Retention, StateNeed, States, TaskError};
 use lovage_worker::{Queues, QueuesError, Worker};
 use tower::layer::util::{Identity, Stack};
 use tower::{Layer, Service};
@@ -123,6 +123,12 @@ impl<L> WorkerBuilder<L> {
     /// Buries a task of unknown name when it has been put off for `grace`.
     pub fn unknown_task_grace(mut self, grace: Duration) -> Self {
         self.settings.unknown_task_grace = grace;
+        self
+    }
+
+    /// Lets its queues keep only so many dead letters: set when the worker starts, for all workers of the queue.
+    pub fn dead_letters(mut self, retention: Retention) -> Self {
+        self.settings.dead_letters = Some(retention);
         self
     }
 

@@ -74,6 +74,7 @@ pub async fn run_connecting<B: Membership>(
         done = sum.done,
         retried = sum.retried,
         buried = sum.buried,
+        cut = sum.cut,
         released = sum.released,
         left = sum.held,
         "the worker has ended"

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use lovage_process::health::Probe;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::worker::Shared;
 
@@ -35,6 +35,14 @@ impl Probe for Watched {
             None => Err(vec![json!("the broker cannot be reached")]),
             Some(Err(reasons)) => Err(reasons.iter().map(|reason| json!(reason)).collect()),
         }
+    }
+
+    fn details(&self) -> Map<String, Value> {
+        let stats = self.0.get().map(|worker| json!(worker.stats()));
+        stats
+            .map(|stats| ("stats".to_owned(), stats))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -87,6 +95,7 @@ mod tests {
         seat.take_place(Arc::new(tenure));
         let answer = get(address, "/readyz");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(r#""stats":{"#), "{answer}");
         assert!(get(address, "/elsewhere").starts_with("HTTP/1.1 404"));
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lovage_core::{
-    BrokerError, CancellationToken, Fence, Membership, Renewal, TaskId, TransportError, WorkerId,
-    ms, secs,
+    BrokerError, CancellationToken, Fence, Membership, Renewal, Retention, TaskId, TransportError,
+    WorkerId, ms, secs,
 };
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -51,6 +51,8 @@ pub(crate) struct Keeper<B> {
     pub(crate) broker: B,
     pub(crate) seats: Arc<[Arc<Seat>]>,
     pub(crate) lease: Duration,
+    /// How many dead letters the queues keep, if this worker sets it.
+    pub(crate) dead_letters: Option<Retention>,
     pub(crate) notices: mpsc::Sender<Notice>,
     pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) counters: Arc<Counters>,
@@ -87,10 +89,12 @@ impl<B: Membership> Keeper<B> {
         let Some(broker) = connected else { return };
         self.broker = broker;
         let seats = join_all((0..self.seats.len()).map(|queue| self.keep(queue)));
-        let recovery = recovery::recover_forever(&self.broker, &self.seats, self.lease / RENEWALS);
+        let patience = self.lease / RENEWALS;
+        let counters = &self.counters;
+        let recovery = recovery::recover_forever(&self.broker, &self.seats, patience, counters);
         tokio::select! {
             () = ended.cancelled() => {}
-            _ = async { tokio::join!(seats, recovery, self.watch()) } => {}
+            _ = async { tokio::join!(seats, recovery, self.retain(), self.watch()) } => {}
         }
         let retired = timeout(
             RETIRE_MAX,
@@ -116,6 +120,26 @@ impl<B: Membership> Keeper<B> {
             }
             sleep(ms(500)).await;
         }
+    }
+
+    /// Sets how many dead letters the queues keep, if this worker was told to.
+    async fn retain(&self) {
+        let Some(retention) = self.dead_letters else {
+            return;
+        };
+        join_all(self.seats.iter().map(|seat| async move {
+            let mut trouble = Trouble::default();
+            while let Err(error) = self
+                .bounded(self.broker.retain(&seat.queue, retention))
+                .await
+            {
+                trouble.failed(&seat.queue, "retain", &error);
+                trouble.wait().await;
+            }
+            trouble.worked(&seat.queue);
+            tracing::info!(queue = %seat.queue, ?retention, "so many dead letters are kept");
+        }))
+        .await;
     }
 
     /// One identity after another, each for as long as it is not lost.

@@ -8,6 +8,7 @@ use lovage_core::Broker;
 use tokio::time::sleep;
 
 use crate::settler::Trouble;
+use crate::stats::Counters;
 use crate::tenure::Seat;
 
 /// The most calls in one round: a worker that died with very many tasks does not hold up the lease thread.
@@ -18,16 +19,22 @@ pub(crate) async fn recover_forever<B: Broker>(
     broker: &B,
     seats: &[Arc<Seat>],
     patience: Duration,
+    counters: &Counters,
 ) {
     join_all(
         seats
             .iter()
-            .map(|seat| recover_queue(broker, seat, patience)),
+            .map(|seat| recover_queue(broker, seat, patience, counters)),
     )
     .await;
 }
 
-async fn recover_queue<B: Broker>(broker: &B, seat: &Seat, patience: Duration) {
+async fn recover_queue<B: Broker>(
+    broker: &B,
+    seat: &Seat,
+    patience: Duration,
+    counters: &Counters,
+) {
     let mut trouble = Trouble::default();
     loop {
         // Workers that started together do not look together.
@@ -39,6 +46,7 @@ async fn recover_queue<B: Broker>(broker: &B, seat: &Seat, patience: Duration) {
                     trouble.worked(&seat.queue);
                     released += recovered.released;
                     buried += recovered.buried;
+                    counters.cut(&seat.queue, &recovered.cut);
                     if !recovered.more {
                         break;
                     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use lovage_core::{NameError, QueueName, mins, ms, secs};
+use lovage_core::{NameError, QueueName, Retention, mins, ms, secs};
 
 /// The slots of the async lane, and of the blocking one, unless set.
 const CONCURRENCY_DEFAULT: usize = 100;
@@ -197,6 +197,8 @@ pub struct Settings {
     pub unknown_task_grace: Duration,
     /// Tasks held a slot, running one included; `None` adapts to the tasks' run time.
     pub prefetch: Option<u16>,
+    /// How many dead letters the queues keep, set when the worker starts; `None` leaves that as it is.
+    pub dead_letters: Option<Retention>,
 }
 
 impl Default for Settings {
@@ -210,6 +212,7 @@ impl Default for Settings {
             name: String::from("worker"),
             unknown_task_grace: UNKNOWN_TASK_GRACE_DEFAULT,
             prefetch: None,
+            dead_letters: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use lovage_core::{Outcome, QueueName, Verdict};
+use lovage_core::{Cut, Outcome, QueueName, Verdict};
 use serde::Serialize;
 
 /// What a worker has done since it started.
@@ -17,6 +17,8 @@ pub struct Stats {
     pub retried: u64,
     /// Tasks buried as dead letters.
     pub buried: u64,
+    /// Dead letters that the retention of a queue cut, as this worker buried another or looked for what is too old.
+    pub cut: u64,
     /// Tasks that had expired before they could start.
     pub expired: u64,
     /// Tasks of unknown name put off for a worker that knows them.
@@ -55,6 +57,7 @@ pub(crate) struct Counters {
     done: AtomicU64,
     retried: AtomicU64,
     buried: AtomicU64,
+    cut: AtomicU64,
     expired: AtomicU64,
     parked: AtomicU64,
     snoozed: AtomicU64,
@@ -81,6 +84,19 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts dead letters that were cut, and says so.
+    pub(crate) fn cut(&self, queue: &QueueName, cut: &Cut) {
+        if cut.total() == 0 {
+            return;
+        }
+        self.cut.fetch_add(cut.total(), Ordering::Relaxed);
+        tracing::warn!(
+            %queue, cut = cut.total(), by_count = cut.by_count, by_age = cut.by_age,
+            by_bytes = cut.by_bytes, oldest = ?cut.oldest,
+            "dead letters were cut: they are beyond the queue's retention"
+        );
+    }
+
     pub(crate) fn snapshot(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
@@ -88,6 +104,7 @@ impl Counters {
             done: read(&self.done),
             retried: read(&self.retried),
             buried: read(&self.buried),
+            cut: read(&self.cut),
             expired: read(&self.expired),
             parked: read(&self.parked),
             snoozed: read(&self.snoozed),

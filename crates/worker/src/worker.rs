@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use lovage_core::{
-    CancellationToken, Membership, QueueName, Registry, RegistryError, States, TaskError, secs,
+    CancellationToken, Membership, QueueName, Registry, RegistryError, Retention, States,
+    TaskError, secs,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tower::layer::util::{Identity, Stack};
@@ -148,6 +149,12 @@ impl<B, L> WorkerBuilder<B, L> {
         self
     }
 
+    /// Lets its queues keep only so many dead letters: set when the worker starts, for all workers of the queue.
+    pub fn dead_letters(mut self, retention: Retention) -> Self {
+        self.settings.dead_letters = Some(retention);
+        self
+    }
+
     /// Wraps every run in `layer`, outside Lovage's own; of two layers the first is the outer one.
     pub fn layer<M>(self, layer: M) -> WorkerBuilder<B, Stack<M, L>> {
         WorkerBuilder {
@@ -200,6 +207,7 @@ where
             broker: broker.clone(),
             seats,
             lease: settings.lease,
+            dead_letters: settings.dead_letters,
             notices: notify,
             heartbeat: Arc::clone(&shared.heartbeat),
             counters: Arc::clone(&shared.counters),
@@ -367,6 +375,10 @@ impl Shared {
         self.crashed.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.snapshot()
+    }
+
     pub(crate) fn ready(&self) -> Result<(), Vec<NotReady>> {
         let mut reasons = Vec::new();
         if self.quiet.load(Ordering::Relaxed) || self.ended.is_cancelled() {
@@ -441,7 +453,7 @@ impl RunningWorker {
 
     /// What the worker has done so far.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.snapshot()
+        self.shared.stats()
     }
 
     pub(crate) fn commander(&self) -> Weak<Commander> {

@@ -5,6 +5,7 @@ mod beats;
 mod chaos;
 mod crashes;
 mod cuts;
+mod dead_letters;
 mod hosts;
 mod input;
 mod leases;

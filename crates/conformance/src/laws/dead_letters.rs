@@ -5,7 +5,7 @@ use lovage_core::{
     Membership, Place, Priority, Purged, Retention, TaskId, When, ms, secs,
 };
 
-use crate::world::{bury, done, id, settle_down, soon};
+use crate::world::{almost, bury, done, id, settle_down, soon};
 use crate::{Harness, World};
 
 /// Buries so many tasks, a millisecond apart.
@@ -311,7 +311,7 @@ pub async fn dead_letters_are_cut_at_their_age_by_recovery(harness: impl Harness
         ..Retention::default()
     };
     retain(&world, kept).await;
-    world.advance(secs(2) - ms(1));
+    world.advance(almost(secs(2)));
     let recovered = world.recover().await;
     assert_eq!((recovered.cut.by_age, recovered.more), (2, false));
     assert_eq!(recovered.cut.oldest, sent[..2]);

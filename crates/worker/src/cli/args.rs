@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use lovage_core::Retention;
 use lovage_process::LogFormat;
 use lovage_process::config::{
     BROKER_DEFAULT, FileError, NAMESPACE_DEFAULT, parse_span, read_file, span_in_file,
@@ -60,6 +61,17 @@ pub struct Args {
     #[arg(long, env = "LOVAGE_UNKNOWN_TASK_GRACE", value_name = "SPAN", value_parser = parse_span)]
     #[serde(deserialize_with = "span_in_file")]
     pub unknown_task_grace: Option<Duration>,
+    /// How many dead letters each of its queues keeps; what is beyond is cut, oldest first, and counted. This and the
+    /// next two are set for the queue when the worker starts [default: as it is set, at first all]
+    #[arg(long, env = "LOVAGE_DEAD_LETTERS_MAX", value_name = "N")]
+    pub dead_letters_max: Option<u64>,
+    /// How long each dead letter is kept
+    #[arg(long, env = "LOVAGE_DEAD_LETTERS_AGE", value_name = "SPAN", value_parser = parse_span)]
+    #[serde(deserialize_with = "span_in_file")]
+    pub dead_letters_age: Option<Duration>,
+    /// How many bytes the dead letters of a queue may take together
+    #[arg(long, env = "LOVAGE_DEAD_LETTERS_BYTES", value_name = "N")]
+    pub dead_letters_bytes: Option<u64>,
     /// What operators call this worker [default: worker]
     #[arg(long, env = "LOVAGE_NAME", value_name = "LABEL")]
     pub name: Option<String>,
@@ -132,6 +144,12 @@ impl Args {
                 .unknown_task_grace
                 .unwrap_or(default.unknown_task_grace),
             prefetch: self.prefetch,
+            dead_letters: Some(Retention {
+                count: self.dead_letters_max,
+                age: self.dead_letters_age,
+                bytes: self.dead_letters_bytes,
+            })
+            .filter(|retention| !retention.is_unlimited()),
         }
     }
 
@@ -146,6 +164,9 @@ impl Args {
             lease: self.lease.or(under.lease),
             shutdown_grace: self.shutdown_grace.or(under.shutdown_grace),
             unknown_task_grace: self.unknown_task_grace.or(under.unknown_task_grace),
+            dead_letters_max: self.dead_letters_max.or(under.dead_letters_max),
+            dead_letters_age: self.dead_letters_age.or(under.dead_letters_age),
+            dead_letters_bytes: self.dead_letters_bytes.or(under.dead_letters_bytes),
             name: self.name.or(under.name),
             health: self.health.or(under.health),
             log_format: self.log_format.or(under.log_format),
@@ -189,6 +210,10 @@ mod tests {
             "eu-1",
             "--prefetch",
             "1",
+            "--dead-letters-max",
+            "500",
+            "--dead-letters-age",
+            "24h",
             "--log-format",
             "json",
             "--health",
@@ -207,6 +232,8 @@ mod tests {
             (settings.name.as_str(), settings.prefetch),
             ("eu-1", Some(1))
         );
+        let kept = settings.dead_letters.unwrap();
+        assert_eq!((kept.count, kept.age), (Some(500), Some(mins(24 * 60))));
         assert_eq!(args.log_format(), LogFormat::Json);
     }
 

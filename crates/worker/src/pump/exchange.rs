@@ -252,6 +252,7 @@ where
     }
 
     fn settled(&mut self, place: usize, settle: Vec<Outgoing>, settled: &Settled) {
+        self.counters.cut(&self.queues[place].name, &settled.cut);
         if !settled.stale.is_empty() {
             let stale = settled.stale.len();
             self.counters

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use lovage_broker_memory::MemoryBroker;
 use lovage_core::{
     AsyncBody, Broker, BrokerError, Claim, Clock, Encoded, EnqueueError, Enqueued, Envelope, Fence,
-    Inspect, Lane, ManualClock, Membership, QueueName, Recovered, Registry, Renewal, Settled,
-    Settlement, State, StateNeed, States, SyncBody, Task, TaskContext, TaskDef, TaskError, TaskId,
-    TaskName, TaskOptions, TransportError, WorkerId, mins, ms, secs,
+    Inspect, Lane, ManualClock, Membership, QueueName, Recovered, Registry, Renewal, Retention,
+    Settled, Settlement, State, StateNeed, States, SyncBody, Task, TaskContext, TaskDef, TaskError,
+    TaskId, TaskName, TaskOptions, TransportError, WorkerId, mins, ms, secs,
 };
 use lovage_worker::{Worker, WorkerBuilder};
 use serde::{Deserialize, Serialize};
