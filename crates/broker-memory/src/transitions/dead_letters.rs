@@ -26,6 +26,7 @@ impl Queue {
             Some(task) if matches!(task.spot, Spot::Dead(died, _) if died == died_at) => {
                 task.bytes = edit::reset_attempts(&edit::pin(bytes, now));
                 task.losses = 0;
+                task.snoozes = 0;
                 task.parked = None;
             }
             _ => return false,
