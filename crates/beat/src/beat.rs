@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::{Inspect, Schedules, hours, ms, secs};
+use lovage_process::Home;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::loader::{Loader, Reload};
@@ -31,6 +32,7 @@ impl Beat {
             broker,
             sources: Vec::new(),
             lease: LEASE_DEFAULT,
+            home: Home::default(),
         }
     }
 }
@@ -41,6 +43,7 @@ pub struct BeatBuilder<B> {
     broker: B,
     sources: Vec<Source>,
     lease: Duration,
+    home: Home,
 }
 
 /// Why a beat did not start.
@@ -74,6 +77,12 @@ impl<B: Schedules + Inspect> BeatBuilder<B> {
         self
     }
 
+    /// Runs the beat in the simulated process `home`.
+    pub fn home(mut self, home: Home) -> Self {
+        self.home = home;
+        self
+    }
+
     /// Starts the beat on this runtime. It does not wait for the broker: sources are applied when it is there, and
     /// [`Stats::source_error`] says what is wrong with one that cannot be.
     #[expect(
@@ -85,24 +94,26 @@ impl<B: Schedules + Inspect> BeatBuilder<B> {
             broker,
             sources,
             lease,
+            home,
         } = self;
         if lease < LEASE_MIN || LEASE_MAX < lease {
             return Err(BeatError::Lease { lease });
         }
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(home));
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let loader = Loader::new(broker.clone(), Arc::clone(&shared));
         let epochs = shared.epochs.subscribe();
         let ticker = Ticker::new(broker, lease, Arc::clone(&shared));
         let gone = shared.gone.clone().drop_guard();
         let stop = shared.stop.clone();
-        tokio::spawn(async move {
+        shared.home.spawn(async move {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = loader.run(sources, reloads, epochs) => {}
             }
         });
-        tokio::spawn(async move {
+        shared.home.spawn(async move {
             let _gone = gone;
             ticker.run().await;
         });

@@ -70,8 +70,9 @@ impl<B: Schedules> Forwarder<B> {
             failures: 0,
         };
         let (running, stop) = (Arc::clone(&self.running), self.stop.0.clone());
-        tokio::spawn(async move {
+        self.shared.home.spawn(async move {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => { lock(&running).remove(&queue); }
                 () = drain.run(&running) => {}
             }

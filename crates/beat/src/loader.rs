@@ -66,6 +66,7 @@ impl<B: Schedules> Loader<B> {
         }
         loop {
             tokio::select! {
+                biased;
                 reload = reloads.recv() => {
                     let Some((source, answer)) = reload else { return };
                     // Whoever asked may have gone.

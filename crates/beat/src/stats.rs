@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lovage_core::{CancellationToken, Millis};
+use lovage_process::Home;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -61,9 +62,18 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     /// Cancelled when it has ended.
     pub(crate) gone: CancellationToken,
+    /// Where its parts run.
+    pub(crate) home: Home,
 }
 
 impl Shared {
+    pub(crate) fn new(home: Home) -> Self {
+        Self {
+            home,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
         // Numbers are good whoever panicked beside them.
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)

@@ -91,6 +91,7 @@ impl<B: Schedules + Inspect> Ticker<B> {
     pub(crate) async fn run(mut self) {
         let stop = self.shared.stop.clone();
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = self.beat_for_ever() => {}
         }
@@ -268,7 +269,12 @@ impl<B: Schedules + Inspect> Ticker<B> {
         tracing::info!(epoch = held.epoch, beat = %self.beat, "this beat leads");
         let (broker, shared) = (self.broker.clone(), Arc::clone(&self.shared));
         let forwarder = Forwarder::new(broker, shared, self.shared.stop.child_token());
-        zones::review(self.broker.clone(), held.epoch, forwarder.stopped());
+        zones::review(
+            self.broker.clone(),
+            held.epoch,
+            forwarder.stopped(),
+            &self.shared.home,
+        );
         self.shared.epochs.send_replace(held.epoch);
         self.put_off = PutOff::default();
         self.known = Known::default();

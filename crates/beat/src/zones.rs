@@ -7,6 +7,7 @@ use lovage_core::{
     Amended, Amendment, BrokerError, CancellationToken, Change, Millis, Schedules, StoredSchedule,
     ms, secs,
 };
+use lovage_process::Home;
 use tokio::time::sleep;
 
 use crate::draft::batches;
@@ -22,9 +23,10 @@ const CALL_MAX: Duration = secs(5);
 const ATTEMPTS_MAX: u32 = 5;
 
 /// Reviews all schedules in the background, once, as the leader of `epoch`.
-pub(crate) fn review<B: Schedules>(broker: B, epoch: u64, stopped: CancellationToken) {
-    tokio::spawn(async move {
+pub(crate) fn review<B: Schedules>(broker: B, epoch: u64, stopped: CancellationToken, home: &Home) {
+    home.spawn(async move {
         tokio::select! {
+            biased;
             () = stopped.cancelled() => {}
             reviewed = review_all(&broker, epoch) => match reviewed {
                 Ok(0) => {}

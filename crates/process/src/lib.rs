@@ -6,7 +6,9 @@
 pub mod config;
 mod connect;
 pub mod health;
+mod home;
 mod logs;
 
 pub use connect::{ConnectFailure, connected};
+pub use home::{Home, Host, Monotonic};
 pub use logs::{LogFormat, install_logs};

@@ -54,6 +54,7 @@ mod tests {
     use std::time::Instant;
 
     use lovage_core::{QueueName, WorkerId, secs};
+    use lovage_process::Monotonic;
     use lovage_process::health::serve;
 
     use crate::tenure::{Seat, Tenure};
@@ -91,7 +92,11 @@ mod tests {
         );
         assert!(get(address, "/livez").starts_with("HTTP/1.1 200"));
 
-        let tenure = Tenure::new(WorkerId::random(), Instant::now() + secs(60));
+        let tenure = Tenure::new(
+            WorkerId::random(),
+            Instant::now() + secs(60),
+            Monotonic::default(),
+        );
         seat.take_place(Arc::new(tenure));
         let answer = get(address, "/readyz");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

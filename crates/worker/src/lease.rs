@@ -12,6 +12,7 @@ use lovage_core::{
     BrokerError, CancellationToken, Fence, Membership, Renewal, Retention, TaskId, TransportError,
     WorkerId, ms, secs,
 };
+use lovage_process::{Home, Monotonic};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -61,20 +62,28 @@ pub(crate) struct Keeper<B> {
     /// Cancelled when this thread has.
     pub(crate) gone: CancellationToken,
     pub(crate) crashed: Arc<AtomicBool>,
+    pub(crate) clock: Monotonic,
 }
 
 impl<B: Membership> Keeper<B> {
-    /// Starts the thread; it ends by itself after `ended`.
-    pub(crate) fn start(mut self) -> io::Result<()> {
+    /// Starts the thread; it ends by itself after `ended`. A simulated process has none: there it is a part like others.
+    pub(crate) fn start(mut self, home: &Home) -> io::Result<()> {
+        let (gone, crashed) = (self.gone.clone(), Arc::clone(&self.crashed));
+        let keep = async move {
+            let (_gone, _crash) = (gone.drop_guard(), CrashWatch(crashed));
+            self.run().await;
+        };
+        if home.is_hosted() {
+            home.spawn(keep);
+            return Ok(());
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         thread::Builder::new()
             .name(String::from("lovage-lease"))
             .spawn(move || {
-                let _gone = self.gone.clone().drop_guard();
-                let _crash = CrashWatch(Arc::clone(&self.crashed));
-                runtime.block_on(self.run());
+                runtime.block_on(keep);
                 runtime.shutdown_background();
             })?;
         Ok(())
@@ -83,8 +92,9 @@ impl<B: Membership> Keeper<B> {
     async fn run(&mut self) {
         let ended = self.ended.clone();
         let connected = tokio::select! {
-            broker = self.connect() => Some(broker),
+            biased;
             () = ended.cancelled() => None,
+            broker = self.connect() => Some(broker),
         };
         let Some(broker) = connected else { return };
         self.broker = broker;
@@ -93,6 +103,7 @@ impl<B: Membership> Keeper<B> {
         let counters = &self.counters;
         let recovery = recovery::recover_forever(&self.broker, &self.seats, patience, counters);
         tokio::select! {
+            biased;
             () = ended.cancelled() => {}
             _ = async { tokio::join!(seats, recovery, self.retain(), self.watch()) } => {}
         }
@@ -162,13 +173,13 @@ impl<B: Membership> Keeper<B> {
     async fn register(&self, seat: &Seat) -> Arc<Tenure> {
         let mut trouble = Trouble::default();
         loop {
-            let (worker, asked) = (WorkerId::random(), Instant::now());
+            let (worker, asked) = (WorkerId::random(), self.clock.now());
             let registered = self.bounded(self.broker.register(worker, &seat.queue, self.lease));
             match registered.await {
                 Ok(()) => {
                     trouble.worked(&seat.queue);
                     tracing::debug!(queue = %seat.queue, %worker, "registered");
-                    return Arc::new(Tenure::new(worker, self.good_until(asked)));
+                    return Arc::new(Tenure::new(worker, self.good_until(asked), self.clock));
                 }
                 Err(error) => trouble.failed(&seat.queue, "register", &error),
             }
@@ -178,14 +189,14 @@ impl<B: Membership> Keeper<B> {
 
     /// Renews until the identity is lost.
     async fn hold(&self, queue: usize, seat: &Seat, tenure: &Tenure) {
-        let (mut trouble, mut compared) = (Trouble::default(), Instant::now());
+        let (mut trouble, mut compared) = (Trouble::default(), self.clock.now());
         loop {
             if trouble.is_none() {
                 let _ = timeout(self.lease / RENEWALS, seat.asked()).await;
             } else {
                 trouble.wait().await;
             }
-            let asked = Instant::now();
+            let asked = self.clock.now();
             let renewed = self.bounded(self.broker.renew(tenure.worker, &seat.queue, self.lease));
             match renewed.await {
                 Ok(Renewal::Held { cancelled }) => {
@@ -206,15 +217,16 @@ impl<B: Membership> Keeper<B> {
                     continue;
                 }
             }
-            if seat.take_comparison() || self.lease <= compared.elapsed() {
-                compared = Instant::now();
+            let now = self.clock.now();
+            if seat.take_comparison() || self.lease <= now.saturating_duration_since(compared) {
+                compared = now;
                 self.compare(queue, seat, tenure.worker).await;
             }
         }
     }
 
     async fn compare(&self, queue: usize, seat: &Seat, worker: WorkerId) {
-        let asked = Instant::now();
+        let asked = self.clock.now();
         match self
             .bounded(self.broker.holdings(worker, &seat.queue))
             .await

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use lovage_core::{Ack, Broker, BrokerError, Failure, FailureKind, Settlement, TaskError, Verdict};
+use lovage_process::Home;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
@@ -72,6 +73,7 @@ pub(crate) struct Pump<B, S> {
     pub(crate) exchanges: FuturesUnordered<BoxFuture<'static, Reply>>,
     /// When to look whether something has waited too long for a slot.
     pub(crate) hoard_check: Option<Instant>,
+    pub(crate) home: Home,
 }
 
 impl<B, S> Pump<B, S>
@@ -152,7 +154,7 @@ where
     }
 
     fn take_ends(&mut self, ends: &mut Vec<Finished>) {
-        let now = std::time::Instant::now();
+        let now = self.home.clock().now();
         for Finished { place, end } in ends.drain(..) {
             let Some(held) = self.table.get_mut(place) else {
                 continue;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{Handler, Lane, TaskContext};
@@ -60,7 +60,7 @@ impl Start {
     /// Whether the body may begin now; a refusal is for good.
     pub(crate) fn may_begin(&self, context: &TaskContext) -> bool {
         // A process that was frozen wakes up here: others may run this task already (guarantee 2).
-        let may = self.tenure.is_good(Instant::now()) && !context.is_cancelled();
+        let may = self.tenure.is_good_now() && !context.is_cancelled();
         if !may {
             self.refuse();
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lovage_core::{QueueName, WorkerId};
+use lovage_process::Monotonic;
 use tokio::sync::Notify;
 
 /// One identity in one queue.
@@ -15,16 +16,18 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Tenure {
     pub(crate) worker: WorkerId,
+    clock: Monotonic,
     since: Instant,
     good_for_ns: AtomicU64,
     lost: AtomicBool,
 }
 
 impl Tenure {
-    pub(crate) fn new(worker: WorkerId, good_until: Instant) -> Self {
+    pub(crate) fn new(worker: WorkerId, good_until: Instant, clock: Monotonic) -> Self {
         let tenure = Self {
             worker,
-            since: Instant::now(),
+            clock,
+            since: clock.now(),
             good_for_ns: AtomicU64::new(0),
             lost: AtomicBool::new(false),
         };
@@ -43,6 +46,11 @@ impl Tenure {
         !self.is_lost()
             && now.saturating_duration_since(self.since)
                 < Duration::from_nanos(self.good_for_ns.load(Ordering::Relaxed))
+    }
+
+    /// Whether a body may start and an answer may be sent now.
+    pub(crate) fn is_good_now(&self) -> bool {
+        self.is_good(self.clock.now())
     }
 
     /// Whether the identity is dead for good: its tasks belong to others.
@@ -84,8 +92,7 @@ impl Seat {
     }
 
     pub(crate) fn is_good(&self) -> bool {
-        self.tenure()
-            .is_some_and(|tenure| tenure.is_good(Instant::now()))
+        self.tenure().is_some_and(|tenure| tenure.is_good_now())
     }
 
     /// Asks for a renewal now: the broker did not take us for a member.
@@ -122,7 +129,7 @@ mod tests {
     #[test]
     fn a_tenure_is_good_until_its_deadline_and_again_after_a_renewal() {
         let now = Instant::now();
-        let tenure = Tenure::new(WorkerId::random(), now + secs(10));
+        let tenure = Tenure::new(WorkerId::random(), now + secs(10), Monotonic::default());
         assert!(tenure.is_good(now + secs(9)));
         assert!(!tenure.is_good(now + secs(10)));
         tenure.extend(now + secs(20));

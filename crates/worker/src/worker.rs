@@ -11,6 +11,7 @@ use lovage_core::{
     CancellationToken, Membership, QueueName, Registry, RegistryError, Retention, States,
     TaskError, secs,
 };
+use lovage_process::Home;
 use tokio::sync::{Notify, mpsc, watch};
 use tower::layer::util::{Identity, Stack};
 use tower::{Layer, Service};
@@ -47,6 +48,7 @@ impl Worker {
             states: States::new(),
             settings: Settings::default(),
             layer: Identity::new(),
+            home: Home::default(),
         }
     }
 }
@@ -59,6 +61,7 @@ pub struct WorkerBuilder<B, L> {
     states: States,
     settings: Settings,
     layer: L,
+    home: Home,
 }
 
 /// Why a worker did not start.
@@ -163,7 +166,14 @@ impl<B, L> WorkerBuilder<B, L> {
             states: self.states,
             settings: self.settings,
             layer: Stack::new(layer, self.layer),
+            home: self.home,
         }
+    }
+
+    /// Runs the worker in the simulated process `home`: its leases are kept on this runtime then, and not on a thread.
+    pub fn home(mut self, home: Home) -> Self {
+        self.home = home;
+        self
     }
 }
 
@@ -187,6 +197,7 @@ where
             states,
             settings,
             layer,
+            home,
         } = self;
         settings.check()?;
         registry.check_states(&states)?;
@@ -214,8 +225,9 @@ where
             ended: shared.ended.clone(),
             gone: shared.gone.clone(),
             crashed: Arc::clone(&shared.crashed),
+            clock: home.clock(),
         };
-        keeper.start().map_err(StartError::Thread)?;
+        keeper.start(&home).map_err(StartError::Thread)?;
 
         let body = Body::new(
             settings.cpu_threads,
@@ -238,6 +250,7 @@ where
             answers,
             exchanges: FuturesUnordered::new(),
             hoard_check: None,
+            home: home.clone(),
         };
         let inputs = Inputs {
             finished,
@@ -245,7 +258,7 @@ where
             commands,
             freed,
         };
-        spawn(pump.run(inputs), Arc::clone(&shared));
+        spawn(&home, pump.run(inputs), Arc::clone(&shared));
         Ok(RunningWorker {
             commander: Arc::new(commander),
             grace: settings.shutdown_grace,
@@ -255,17 +268,18 @@ where
 }
 
 /// Runs the pump and the heartbeat; the lease thread hears when the pump has ended, also where its runtime is dropped.
-fn spawn(pump: impl Future<Output = ()> + Send + 'static, shared: Arc<Shared>) {
+fn spawn(home: &Home, pump: impl Future<Output = ()> + Send + 'static, shared: Arc<Shared>) {
     let ended = shared.ended.clone().drop_guard();
     let crash = CrashWatch(Arc::clone(&shared.crashed));
-    tokio::spawn(async move {
+    home.spawn(async move {
         let (_ended, _crash) = (ended, crash);
         pump.await;
     });
-    tokio::spawn(async move {
+    home.spawn(async move {
         tokio::select! {
-            () = shared.heartbeat.beat() => {}
+            biased;
             () = shared.ended.cancelled() => {}
+            () = shared.heartbeat.beat() => {}
         }
     });
 }

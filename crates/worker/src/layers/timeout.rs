@@ -100,6 +100,7 @@ impl<F> TimeoutFuture<F> {
 /// Ends when the body is given up; what it still does then has no effect on the verdict.
 async fn given_up(context: TaskContext, limits: Limits, lane: Lane) -> TaskError {
     tokio::select! {
+        biased;
         error = soft_end(&context, limits, lane) => error,
         limit = after(limits.hard) => {
             context.cancellation().cancel();
@@ -116,6 +117,7 @@ async fn given_up(context: TaskContext, limits: Limits, lane: Lane) -> TaskError
 
 async fn soft_end(context: &TaskContext, limits: Limits, lane: Lane) -> TaskError {
     let error = tokio::select! {
+        biased;
         () = context.cancellation().cancelled() => TaskError::new("the run was cancelled"),
         limit = after(limits.soft) => {
             context.cancellation().cancel();

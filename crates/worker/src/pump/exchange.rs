@@ -39,7 +39,7 @@ where
 {
     /// Begins the exchanges that there is something for, and listens for the bells of queues known to be empty.
     pub(super) fn exchange(&mut self) {
-        let (now, std_now) = (Instant::now(), std::time::Instant::now());
+        let (now, std_now) = (Instant::now(), self.home.clock().now());
         for place in order(&self.queues, self.weighted) {
             self.adopt(place);
             let queue = &mut self.queues[place];
@@ -379,14 +379,14 @@ where
     }
 
     fn compare(&mut self, place: usize, account: Vec<(TaskId, Fence)>, asked: std::time::Instant) {
-        let mut account: HashSet<_> = account.into_iter().collect();
+        let mut unseen: HashSet<_> = account.iter().copied().collect();
         let mut lost = 0;
         for (_, held) in self.table.iter_mut() {
             if held.queue != place || held.tenure.is_lost() {
                 continue;
             }
             // One that came after the question is not in the answer; one that is being settled may be gone already.
-            let there = account.remove(&(held.id, held.fence));
+            let there = unseen.remove(&(held.id, held.fence));
             if !there && held.since < asked && held.is_unfinished() && !held.interrupted {
                 held.interrupt();
                 lost += 1;
@@ -396,9 +396,9 @@ where
         if 0 < lost {
             tracing::warn!(queue = %queue.name, lost, "tasks are no longer this worker's; their runs are cancelled");
         }
-        queue
-            .suspects
-            .name(account.into_iter().collect(), queue.exchanges);
+        // In the order of the account: they go back to the head of ready as they are named.
+        let suspects = account.into_iter().filter(|held| unseen.contains(held));
+        queue.suspects.name(suspects.collect(), queue.exchanges);
         self.release_interrupted();
     }
 
@@ -424,7 +424,7 @@ where
                 ack: Ack::Late,
                 stage: Stage::Settling,
                 interrupted: false,
-                since: std::time::Instant::now(),
+                since: self.home.clock().now(),
             });
             self.settle(place, Verdict::Release);
         }

@@ -46,7 +46,7 @@ where
             u64::try_from(brought).unwrap_or(u64::MAX),
             Ordering::Relaxed,
         );
-        let (since, std_since) = (Instant::now(), std::time::Instant::now());
+        let (since, std_since) = (Instant::now(), self.home.clock().now());
         let counts = self.queues[place].is_under(tenure);
         for delivery in deliveries {
             let triage = self.tasks.triage(&delivery, now);
@@ -80,7 +80,7 @@ where
 
     /// Starts what has a slot; answers whether anything had.
     pub(super) fn dispatch(&mut self) -> bool {
-        let began = std::time::Instant::now();
+        let began = self.home.clock().now();
         let (mut waits, mut started) = (false, false);
         for lane in NARROWEST_FIRST {
             while self.lanes[index(lane)].has_room() {
@@ -130,7 +130,9 @@ where
             start,
         };
         let answer = Answer::new(place, self.answers.clone());
-        let task = tokio::spawn(deliver(self.service.clone(), run, terms, answer));
+        let task = self
+            .home
+            .spawn(deliver(self.service.clone(), run, terms, answer));
         held.stage = Stage::Running { token, task, began };
     }
 
