@@ -100,6 +100,12 @@ impl Grounds {
         Ok(client.connect().await?)
     }
 
+    /// Whether a server may be replaced by one without its newest writes: there only a send that a replica has
+    /// confirmed is kept for certain.
+    pub(crate) fn may_lose_what_one_server_has(&self) -> bool {
+        !matches!(self, Self::Single(_))
+    }
+
     /// Ends the faults of the network.
     pub(crate) fn heal(&self) {
         if let Self::Single(single) = self {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::future::join_all;
-use lovage::{Ack, Client, SendError};
+use lovage::{Ack, Client, Durability, SendError};
 use lovage_core::{Clock, TaskId, ms, secs};
 use tokio::task::JoinHandle;
 
@@ -51,10 +51,11 @@ impl Load {
             waits: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
-        let client = Client::builder(grounds.producer_url())
-            .deadline(DEADLINE)
-            .connect()
-            .await?;
+        let mut client = Client::builder(grounds.producer_url()).deadline(DEADLINE);
+        if grounds.may_lose_what_one_server_has() {
+            client = client.durable(Durability::replicas(1));
+        }
+        let client = client.connect().await?;
         let mut workers: Vec<_> = (0..PRODUCERS)
             .map(|number| {
                 let random = fastrand::Rng::with_seed(options.seed.wrapping_add(1 + number as u64));
@@ -177,7 +178,8 @@ async fn send(client: &Client, kind: Kind, number: u64) -> (TaskId, Sent) {
 async fn answer_of<T: lovage::Task>(send: lovage::Sending<T>) -> Answer {
     match send.await {
         Ok(_) => Answer::Accepted,
-        Err(SendError::Unknown { .. }) => Answer::Unknown,
+        // Stored, and gone again if its server is replaced before a replica has it.
+        Err(SendError::Unknown { .. } | SendError::NotConfirmed { .. }) => Answer::Unknown,
         Err(_) => Answer::Refused,
     }
 }
