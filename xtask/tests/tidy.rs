@@ -188,8 +188,8 @@ fn the_envelope_version_is_the_documented_one_and_each_has_golden_bytes() {
 }
 
 #[test]
-fn each_guarantee_has_a_test_of_its_name() {
-    let guarantees = read("docs/guarantees.md");
+fn each_guarantee_and_each_fault_has_its_tests() {
+    let guarantees = read("docs/guarantees.md") + &read("docs/faults.md");
     // A name of four words or more in backticks is a test's: a sentence. Shorter ones are settings and types.
     let quoted = guarantees.split('`').skip(1).step_by(2);
     let names = quoted.filter(|text| {
