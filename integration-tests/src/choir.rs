@@ -11,6 +11,7 @@ use lovage_beat::{Schedule, Timetable, task_id};
 use lovage_core::{Clock, Leader, Millis, ScheduleName, Schedules as _, TaskId};
 
 use crate::process::{Process, ProcessBuilder};
+use crate::servers::Servers;
 use crate::stage::Stage;
 use crate::until::{eventually, eventually_ok};
 
@@ -39,7 +40,12 @@ impl Choir {
     ///
     /// # Panics
     /// Where the folder of the stage is gone, or its server.
-    pub async fn of(stage: &Stage, each: usize, lease: Duration, options: &str) -> Self {
+    pub async fn of(
+        stage: &Stage<impl Servers>,
+        each: usize,
+        lease: Duration,
+        options: &str,
+    ) -> Self {
         let mut text = String::new();
         let mut schedules = Vec::new();
         for number in 0..2 * each {
@@ -67,7 +73,7 @@ impl Choir {
     }
 
     /// A beat to be started.
-    pub fn beat(&self, stage: &Stage) -> ProcessBuilder {
+    pub fn beat(&self, stage: &Stage<impl Servers>) -> ProcessBuilder {
         stage
             .beat()
             .flag("schedules", self.file.to_str().expect("a plain path"))
@@ -75,7 +81,7 @@ impl Choir {
     }
 
     /// Starts another beat.
-    pub fn join(&mut self, stage: &Stage) {
+    pub fn join(&mut self, stage: &Stage<impl Servers>) {
         self.beats.push(self.beat(stage).spawn());
     }
 
@@ -102,7 +108,7 @@ impl Choir {
     ///
     /// # Panics
     /// Where one does not run in time, runs twice, or anything else runs.
-    pub async fn each_occurrence_ran_once(&self, stage: &Stage) -> Tally {
+    pub async fn each_occurrence_ran_once(&self, stage: &Stage<impl Servers>) -> Tally {
         let now = Clock::System.now();
         let (mut expected, mut later) = (HashMap::new(), HashSet::new());
         let timetable = Timetable::new(self.broker.clone());

@@ -12,8 +12,10 @@ mod choir;
 mod history;
 mod journal;
 mod process;
+mod servers;
 pub mod soak;
 mod stage;
+mod stream;
 pub mod tasks;
 mod until;
 
@@ -22,5 +24,7 @@ pub use choir::{Choir, Tally};
 pub use history::{History, Kill, Report};
 pub use journal::{Entry, Event, Journal};
 pub use process::{Process, ProcessBuilder};
+pub use servers::Servers;
 pub use stage::{Gate, Stage};
+pub use stream::{Sent, Stream};
 pub use until::{LIMIT, eventually, stays};

@@ -1,4 +1,4 @@
-//! One redis-server with the workers, gates and journal of one test.
+//! One redis-server, or several, with the workers, gates and journal of one test.
 
 use std::cell::Cell;
 use std::fs;
@@ -12,17 +12,18 @@ use tempfile::TempDir;
 use crate::audit::Audit;
 use crate::journal::Journal;
 use crate::process::ProcessBuilder;
+use crate::servers::Servers;
 use crate::tasks::part_of;
 use crate::until::{eventually, eventually_ok};
 
 /// The queue that most tests use.
 pub(crate) const QUEUE: &str = "default";
 
-/// Where a test plays: its own server, its own folder.
+/// Where a test plays: its own server or servers, its own folder.
 #[derive(Debug)]
-pub struct Stage {
-    /// The server.
-    pub redis: RedisServer,
+pub struct Stage<R = RedisServer> {
+    /// The server, or the servers.
+    pub redis: R,
     /// What the workers' tasks wrote.
     pub journal: Journal,
     worker: PathBuf,
@@ -31,9 +32,9 @@ pub struct Stage {
     processes: Cell<u32>,
 }
 
-impl Stage {
+impl<R: Servers> Stage<R> {
     /// A stage over `redis` with these programs.
-    pub fn over(redis: RedisServer, worker: &str, beat: &str) -> Self {
+    pub fn over(redis: R, worker: &str, beat: &str) -> Self {
         let folder = TempDir::with_prefix("lovage-stage-").expect("a temporary folder");
         Self {
             redis,
@@ -94,7 +95,8 @@ impl Stage {
 
     /// All keys of a queue at this instant.
     pub async fn audit_of(&self, queue: &str) -> Audit {
-        Audit::of(&self.redis, queue).await
+        let holder = self.redis.holder(&format!("lovage:{queue}")).await;
+        Audit::of(holder, queue).await
     }
 
     /// Waits until `count` workers are known to the usual queue.

@@ -72,6 +72,15 @@ enum Target {
     Primary(Sentinels),
 }
 
+impl Target {
+    fn name(&self) -> String {
+        match self {
+            Self::Server(client) => client.get_connection_info().addr().to_string(),
+            Self::Primary(sentinels) => format!("the primary of {}", sentinels.service()),
+        }
+    }
+}
+
 impl Connection {
     /// To one server. Nothing is connected yet.
     pub(crate) fn to(info: ConnectionInfo, config: &RedisConfig) -> Result<Self, ConnectError> {
@@ -251,7 +260,8 @@ impl Connection {
             }
             Err(error) => {
                 if !state.down {
-                    tracing::warn!(%error, "Redis cannot be reached; trying again until it can");
+                    let server = self.target.name();
+                    tracing::warn!(%server, %error, "Redis cannot be reached; trying again until it can");
                 }
                 state.down = true;
                 state.retry_at = Some(Instant::now() + pause(state.failures));

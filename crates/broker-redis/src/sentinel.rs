@@ -35,6 +35,10 @@ impl Sentinels {
         })
     }
 
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
     /// The places of all, in the order in which to ask them.
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, count) = (self.right.load(Ordering::Relaxed), self.clients.len());

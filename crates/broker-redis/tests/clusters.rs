@@ -10,7 +10,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lovage_broker_redis::{RedisBroker, RedisConfig};
+use lovage_broker_redis::{ConnectError, RedisBroker, RedisConfig};
 use lovage_core::{
     Awaited, Broker, BrokerError, Claim, Delivery, Encoded, EnqueueError, Enqueued, Envelope,
     Inspect, Membership, Outcome, QueueName, Results, Settlement, TaskId, TaskName, Verdict,
@@ -199,5 +199,34 @@ async fn an_outcome_is_told_to_whoever_waits_at_whichever_node() {
         scene.finish(worker, &held[0]).await.unwrap();
         let told = waiting.await.unwrap().unwrap();
         assert!(matches!(told, Awaited::Outcome(_)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_user_and_password_of_the_url_are_for_all_nodes() {
+    let cluster = Cluster::start(NODE_TIMEOUT).await;
+    for node in cluster.nodes() {
+        let protect = [
+            "CONFIG",
+            "SET",
+            "masterauth",
+            "secret",
+            "requirepass",
+            "secret",
+        ];
+        node.cli::<()>(&protect).await.unwrap();
+    }
+    let refused = RedisBroker::connect(&RedisConfig::new(cluster.url())).await;
+    let refused = refused.map(drop).unwrap_err();
+    assert!(
+        matches!(refused, ConnectError::Misconfigured(_)),
+        "{refused}"
+    );
+    let url = cluster.url().replace("://", "://:secret@");
+    let broker = RedisBroker::connect(&RedisConfig::new(url)).await.unwrap();
+    // Twenty queues have slots at all nodes, for all that matters.
+    for number in 0..20 {
+        let queue = QueueName::parse(&format!("mail-{number}")).unwrap();
+        broker.enqueue(&queue, vec![task()]).await.unwrap();
     }
 }

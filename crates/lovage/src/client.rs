@@ -88,8 +88,8 @@ pub struct ClientBuilder<Source> {
 }
 
 impl Client {
-    /// Connects to the broker at `address`: `redis://`, `rediss://`, `unix:`, or `memory://` for one inside this
-    /// process (see [`AnyBroker::connect`]).
+    /// Connects to the broker at `address`: `redis://`, `rediss://`, `unix:`, `redis+sentinel://`, `redis+cluster://`, or
+    /// `memory://` for one inside this process (see [`AnyBroker::connect`]).
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
         Self::builder(address).connect().await
     }

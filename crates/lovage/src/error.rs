@@ -14,7 +14,8 @@ pub enum ConnectError {
     /// The address names no broker that this build can speak to.
     #[error(
         "{address:?} is no broker's address: {reason}; use redis://HOST[:PORT], rediss://HOST[:PORT] (TLS), \
-         unix:/PATH, or memory:// or memory://NAME for one inside this process"
+         unix:/PATH, redis+sentinel://HOST,HOST/SERVICE, redis+cluster://HOST,HOST, or memory:// or memory://NAME for \
+         one inside this process"
     )]
     Address {
         /// The address as given, without a password.

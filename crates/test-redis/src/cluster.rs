@@ -1,7 +1,7 @@
 //! A cluster of three primaries with a replica each.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, RedisResult};
 
@@ -10,6 +10,8 @@ use crate::server::RedisServer;
 
 const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
+/// A replica gives up to take over by itself after five seconds.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(6);
 
 /// Six nodes; all of them end when it is dropped.
 #[derive(Debug)]
@@ -179,8 +181,19 @@ impl Cluster {
     pub async fn fail_over(&self, slot: u16) -> &RedisServer {
         let old = self.owner(slot).await;
         let replica = self.replica_of(old).await;
-        ask::<()>(replica, &["CLUSTER", "FAILOVER"]).await;
-        self.successor_of(old, slot).await
+        let mut asked: Option<Instant> = None;
+        until("a replica takes over", async || {
+            let owner = self.owner(slot).await;
+            if owner.port() != old.port() {
+                return Some(owner);
+            }
+            if asked.is_none_or(|at| GIVEN_UP_AFTER < at.elapsed()) {
+                asked = Some(Instant::now());
+                ask::<()>(replica, &["CLUSTER", "FAILOVER"]).await;
+            }
+            None
+        })
+        .await
     }
 
     /// Begins to move a slot to the primary `to`: its keys are on both sides until the move ends.

@@ -3,6 +3,7 @@
 
 mod beats;
 mod chaos;
+mod clusters;
 mod crashes;
 mod cuts;
 mod dead_letters;
@@ -11,9 +12,10 @@ mod input;
 mod leases;
 mod outages;
 mod schedule;
+mod sentinels;
 mod stops;
 
-use lovage_integration_tests::Stage;
+use lovage_integration_tests::{Servers, Stage};
 use lovage_test_redis::RedisServer;
 
 /// A stage over a server that keeps nothing on disk.
@@ -22,7 +24,7 @@ async fn stage() -> Stage {
 }
 
 /// A stage over `redis`.
-fn stage_over(redis: RedisServer) -> Stage {
+fn stage_over<R: Servers>(redis: R) -> Stage<R> {
     Stage::over(
         redis,
         env!("CARGO_BIN_EXE_test-worker"),

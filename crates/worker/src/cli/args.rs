@@ -24,7 +24,8 @@ use crate::settings::{Queues, QueuesError, Settings, SettingsError};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Args {
-    /// The broker's URL [default: `redis://127.0.0.1:6379`]
+    /// The broker's URL: `redis://HOST`, `redis+sentinel://HOST,HOST/SERVICE` or `redis+cluster://HOST,HOST`; `rediss` for
+    /// TLS [default: `redis://127.0.0.1:6379`]
     #[arg(
         long,
         env = "LOVAGE_BROKER",
