@@ -10,7 +10,8 @@ use std::time::Duration;
 use lovage_core::{
     Awaited, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter, Encoded,
     EnqueueError, Enqueued, Fence, Inspect, Membership, Outcome, Place, QueueName, Recovered,
-    Renewal, Rescheduled, Results, Scheduled, Settled, Settlement, TaskId, Verdict, When, WorkerId,
+    Renewal, Rescheduled, Results, Retention, Scheduled, Settled, Settlement, TaskId, Verdict,
+    When, WorkerId,
 };
 
 use crate::flaw::Flaw;
@@ -212,6 +213,12 @@ impl<B: Membership + Inspect> Membership for Faulty<B> {
     async fn retire(&self, worker: WorkerId, queue: &QueueName) -> Result<bool, BrokerError> {
         let queue = queue.clone();
         self.carry(move |broker| async move { broker.retire(worker, &queue).await })
+            .await
+    }
+
+    async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
+        let queue = queue.clone();
+        self.carry(move |broker| async move { broker.retain(&queue, retention).await })
             .await
     }
 
