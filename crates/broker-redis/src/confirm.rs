@@ -147,9 +147,9 @@ impl Question {
 impl Shared {
     /// Calls a script that stores tasks, and asks for the confirmation that is wanted if it has stored them.
     ///
-    /// Redis remembers for each connection how far the stream to its replicas had come after its last command, one
-    /// that wrote nothing included. So a duplicate is confirmed as well as what is new, and the question must go where
-    /// the script went: another connection may lead to another server since.
+    /// Redis remembers for each connection how far the stream to its replicas had come with its last write. So the
+    /// question must go where the script went; and where the script may have written nothing, as what it was given is
+    /// there already, something is written first: all that was written before is confirmed with it.
     pub(crate) async fn run_confirmed(
         &self,
         wanted: Durability,
@@ -161,6 +161,17 @@ impl Shared {
             let reply = self.connection.run(script, fill).await?;
             return Ok((reply, Confirmation::default()));
         }
+        // Boxed, as the plain call, which is the usual one, would be several times its size.
+        Box::pin(self.run_and_ask(wanted, keys, script, fill)).await
+    }
+
+    async fn run_and_ask(
+        &self,
+        wanted: Durability,
+        keys: &Keys,
+        script: &Script,
+        fill: impl Fn(&mut Call),
+    ) -> Result<(Value, Confirmation), BrokerError> {
         let confirming = &self.confirming;
         let turn = confirming.turns.acquire().await;
         let _turn = turn.expect("nobody closes it");
@@ -197,8 +208,15 @@ impl Shared {
             confirming.take_back(own);
             return Ok((reply, Confirmation::default()));
         }
-        let command = question.ask(wanted.within);
-        let asked = connection.command_on(&live, &command);
+        let asked = async {
+            if !all_are_new(&reply) {
+                let mut write = Cmd::new();
+                write.arg("HSET").arg(&keys.meta).arg("asked").arg(1);
+                connection.command_on(&live, &write).await?;
+            }
+            let question = question.ask(wanted.within);
+            connection.command_on(&live, &question).await
+        };
         let patience = wanted.within.min(WITHIN_MAX) + answer_limit;
         // The tasks are stored, whatever becomes of the question: no answer is the answer that nobody has them.
         match timeout(patience, asked).await {
@@ -216,13 +234,22 @@ impl Shared {
     }
 }
 
+/// Whether the script has stored each task that it was given.
+fn all_are_new(reply: &Value) -> bool {
+    let Value::Array(parts) = reply else {
+        return false;
+    };
+    matches!(parts.as_slice(), [_, Value::Array(known)] if known.is_empty())
+}
+
 fn no_answer() -> TransportError {
     TransportError::new("no answer came within the response timeout")
 }
 
 impl Durable for RedisBroker {
     /// # Redis
-    /// `enqueue.lua`, then `WAIT` or, where it is to be on disk, `WAITAOF` (Redis 7.2, Valkey), on the same connection.
+    /// `enqueue.lua`, then `WAIT` or, where it is to be on disk, `WAITAOF` (Redis 7.2, Valkey), on the same connection;
+    /// for duplicates an `HSET` of `asked` in between, so that there is something to confirm.
     async fn enqueue_confirmed(
         &self,
         queue: &QueueName,

@@ -39,6 +39,17 @@ async fn questions(server: &RedisServer) -> u64 {
         .unwrap_or(0)
 }
 
+/// Waits until the server has been asked for a confirmation that it cannot give yet.
+async fn until_one_waits(server: &RedisServer) {
+    loop {
+        let info: String = server.cli(&["INFO", "clients"]).await.expect("it answers");
+        if info.lines().any(|line| line == "blocked_clients:1") {
+            return;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_send_is_confirmed_by_a_replica_that_follows() {
     let primary = RedisServer::start().await;
@@ -88,9 +99,7 @@ async fn plain_sends_never_wait_behind_a_confirmation() {
     replica.pause();
     let waits = client.send(charge(0)).durable(ON_A_REPLICA).into_future();
     let waits = tokio::spawn(waits);
-    while questions(&primary).await < 2 {
-        tokio::time::sleep(ms(5)).await;
-    }
+    until_one_waits(&primary).await;
 
     for order in 1..=200 {
         client.send(charge(order)).await.unwrap();
@@ -144,9 +153,7 @@ async fn sends_that_meet_are_confirmed_together() {
                 .into_future(),
         );
     }
-    while questions(&primary).await < before + 2 {
-        tokio::time::sleep(ms(5)).await;
-    }
+    until_one_waits(&primary).await;
     replica.resume();
     for sent in sends.join_all().await {
         sent.unwrap();
