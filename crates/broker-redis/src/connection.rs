@@ -224,7 +224,8 @@ impl Connection {
                 failure.clone(),
             )));
         }
-        match self.connect().await {
+        // Boxed, as it is rare and large: each call that waits would be several times its size.
+        match Box::pin(self.connect()).await {
             Ok(live) => {
                 *last_failure = None;
                 Ok(live)

@@ -111,9 +111,7 @@ impl Client {
         #[cfg(feature = "spool")]
         if let Some(spool) = &self.0.spool {
             let tasks = vec![encoded];
-            return self
-                .deliver_or_spool(spool, queue, tasks, manner, task)
-                .await;
+            return Box::pin(self.deliver_or_spool(spool, queue, tasks, manner, task)).await;
         }
         let wanted = self.wanted(manner);
         let line = self.0.lines.line(self.broker(), queue, wanted);
