@@ -13,6 +13,7 @@ mod leases;
 mod outages;
 mod schedule;
 mod sentinels;
+mod spool;
 mod stops;
 
 use lovage_integration_tests::{Servers, Stage};
