@@ -179,6 +179,7 @@ async fn send_once(
     number: u64,
     entry: &Entry,
 ) -> Result<Moved, SpoolError> {
+    let _travelling = keeper.travels();
     keeper.set_aside(queue, number, IN_DOUBT.to_owned()).await?;
     let tasks = vec![entry.task.clone()];
     match call(broker, queue, tasks, entry.wanted, instant_in(CALL_LIMIT)).await {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -55,8 +56,20 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct Seen {
     view: Mutex<View>,
+    /// At-most-once tasks on their way, which stand aside meanwhile.
+    travelling: AtomicUsize,
     /// Something was added, or taken.
     changed: Notify,
+}
+
+/// See [`Keeper::travels`].
+pub(super) struct Travelling(Arc<Seen>);
+
+impl Drop for Travelling {
+    fn drop(&mut self) {
+        self.0.travelling.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
 }
 
 /// What the file held after the last commit.
@@ -118,11 +131,18 @@ impl Keeper {
             tokio::pin!(changed);
             // Registered before the look, so that what changes in between is not missed.
             changed.as_mut().enable();
-            if self.seen.view().queues.is_empty() {
+            let none_travels = self.seen.travelling.load(Ordering::SeqCst) == 0;
+            if none_travels && self.seen.view().queues.is_empty() {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Lets an at-most-once task count as waiting while it travels.
+    pub(super) fn travels(&self) -> Travelling {
+        self.seen.travelling.fetch_add(1, Ordering::SeqCst);
+        Travelling(Arc::clone(&self.seen))
     }
 
     /// Waits until something waits for the broker.
