@@ -10,6 +10,8 @@ use crate::server::RedisServer;
 
 const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
+/// An introduction takes milliseconds where it takes.
+const INTRODUCE_AGAIN: Duration = Duration::from_secs(2);
 /// A replica gives up to take over by itself after five seconds.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(6);
 
@@ -53,13 +55,43 @@ impl Cluster {
         cluster
     }
 
-    async fn form(&self) {
-        for node in &self.nodes {
-            for other in &self.nodes {
-                let port = other.port().to_string();
-                ask::<()>(node, &["CLUSTER", "MEET", "127.0.0.1", &port]).await;
+    /// Introduces all nodes to each other, again where it did not take: of two that introduce themselves at the same
+    /// instant it can happen that one alone knows the other, for good.
+    async fn introduce(&self) {
+        let mut asked: Option<Instant> = None;
+        until("all nodes know each other", async || {
+            let mut strangers = Vec::new();
+            for node in &self.nodes {
+                let info: String = node.cli(&["CLUSTER", "INFO"]).await.ok()?;
+                if !info.contains(&self.all_known()) {
+                    strangers.push(node);
+                }
             }
-        }
+            if strangers.is_empty() {
+                return Some(());
+            }
+            if asked.is_none_or(|at| INTRODUCE_AGAIN < at.elapsed()) {
+                asked = Some(Instant::now());
+                for stranger in strangers {
+                    let port = stranger.port().to_string();
+                    for node in &self.nodes {
+                        if node.port() != stranger.port() {
+                            ask::<()>(node, &["CLUSTER", "MEET", "127.0.0.1", &port]).await;
+                        }
+                    }
+                }
+            }
+            None
+        })
+        .await;
+    }
+
+    fn all_known(&self) -> String {
+        format!("cluster_known_nodes:{}", self.nodes.len())
+    }
+
+    async fn form(&self) {
+        self.introduce().await;
         for place in 0..PRIMARIES {
             let mut add = vec!["CLUSTER".to_owned(), "ADDSLOTS".to_owned()];
             let slots = place * SLOTS / PRIMARIES..(place + 1) * SLOTS / PRIMARIES;
@@ -88,7 +120,7 @@ impl Cluster {
                 async || {
                     let info: String = node.cli(&["CLUSTER", "INFO"]).await.ok()?;
                     let whole = info.contains("cluster_state:ok");
-                    let known = info.contains(&format!("cluster_known_nodes:{}", self.nodes.len()));
+                    let known = info.contains(&self.all_known());
                     if !whole || !known || !(node.is_primary().await || node.follows().await) {
                         return None;
                     }
