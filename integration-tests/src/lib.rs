@@ -1,6 +1,6 @@
 //! Real worker and beat processes against a real redis-server, under real faults.
 //!
-//! The programs are `src/bin/test-worker.rs` and `src/bin/test-beat.rs`; the tasks are in [`tasks`] and write what happens to them into a
+//! The programs are `src/bin/test-worker.rs` and `src/bin/test-beat.rs`; the tasks are in [`tasks`] and [`risky`] and write what happens to them into a
 //! [`Journal`], a file, since a test must know what ran while Redis is away. A [`Stage`] is one redis-server with its
 //! workers, a [`Choir`] the beats over it, [`Audit`] looks at all keys of a queue at one instant, [`History`] compares what was accepted with
 //! what ran. The tests themselves are in `tests/real`.
@@ -12,6 +12,7 @@ mod choir;
 mod history;
 mod journal;
 mod process;
+pub mod risky;
 mod servers;
 pub mod soak;
 mod stage;

@@ -13,6 +13,7 @@ use crate::broker::Fence;
 use crate::envelope::{Envelope, TraceContext};
 use crate::error::TaskError;
 use crate::ids::{QueueName, TaskId, TaskName};
+use crate::time::Millis;
 
 /// One run of one task, as its body sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -128,6 +129,16 @@ impl TaskContext {
     /// a store that remembers the highest it has seen can refuse a worker that was given up.
     pub fn fence(&self) -> u64 {
         self.0.fence.number
+    }
+
+    /// When this run's worker claimed the task, by the broker's clock.
+    pub fn claimed_at(&self) -> Millis {
+        self.0.fence.claimed_at
+    }
+
+    /// The whole message, as it was claimed.
+    pub fn envelope(&self) -> &Envelope {
+        &self.0.envelope
     }
 
     /// What the sender added.
@@ -250,6 +261,12 @@ impl States {
 impl std::fmt::Debug for States {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "States({} types)", self.0.len())
+    }
+}
+
+impl PartialEq for StateNeed {
+    fn eq(&self, other: &Self) -> bool {
+        (self.id)() == (other.id)()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a task's body may answer when it fails, and what is kept of it.
 
+mod carried;
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::advice::{Advice, Advised};
+
+pub use carried::CarriedError;
 
 /// The longest text kept of one error message, in bytes; the rest is cut.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -53,6 +57,18 @@ impl TaskError {
             FailureKind::Timeout,
             anyhow::anyhow!("ran longer than its limit of {limit:?}"),
         )
+    }
+
+    /// The process that the body ran in ended without an answer. `told` is how and why, `last_words` what it wrote to
+    /// standard error at the end; it becomes the cause.
+    pub fn crashed(told: impl fmt::Display, last_words: &str) -> Self {
+        let told = told.to_string();
+        let source = if last_words.is_empty() {
+            anyhow::Error::msg(told)
+        } else {
+            anyhow::Error::msg(last_words.to_owned()).context(told)
+        };
+        Self::of_kind(FailureKind::Crashed, source)
     }
 
     /// The message cannot be run, now or ever: its bytes are not what this task takes.
@@ -186,6 +202,8 @@ pub enum FailureKind {
     Panic,
     /// The body ran longer than its limit.
     Timeout,
+    /// The child process that the body ran in ended without an answer: killed by a signal, out of memory, or by itself.
+    Crashed,
     /// The bytes of the message or of its arguments could not be read.
     Malformed,
     /// No worker knew a task of this name within the grace period.
@@ -205,6 +223,7 @@ impl fmt::Display for FailureKind {
             Self::Error => "error",
             Self::Panic => "panic",
             Self::Timeout => "timeout",
+            Self::Crashed => "crashed",
             Self::Malformed => "malformed",
             Self::UnknownTask => "unknown_task",
             Self::Lost => "lost",

@@ -18,6 +18,7 @@ mod outcome;
 mod registry;
 mod retry;
 mod schedules;
+mod size;
 mod task;
 pub mod telemetry;
 mod time;
@@ -36,7 +37,7 @@ pub use dead_letters::{
 pub use draft::{Draft, DraftError};
 pub use durable::{Confirmation, Confirmed, Durability, Durable};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
-pub use error::{CAUSES_MAX, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
+pub use error::{CAUSES_MAX, CarriedError, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
 pub use ids::{
     BeatId, NAME_BYTES_MAX, NameError, QueueName, ScheduleName, TaskId, TaskName, WorkerId,
 };
@@ -50,6 +51,7 @@ pub use schedules::{
     Amended, Amendment, BeatRole, Change, FIRINGS_MAX, Forwarded, Lead, Leader, Looked, OUTBOX_MAX,
     Outgoing, Schedules, StoredSchedule, Tick,
 };
+pub use size::{gib, kib, mib};
 pub use task::{
     AsyncBody, Handler, IntoTaskResult, Lane, Running, SyncBody, Task, TaskDef, decode_args,
     encode_args,

@@ -68,8 +68,10 @@ pub trait AsyncBody: Task {
 pub trait SyncBody: Task {
     /// The states that the body takes.
     const NEEDS: &'static [StateNeed];
-    /// Where it runs: [`Lane::Cpu`] or [`Lane::Blocking`].
+    /// Where it runs: [`Lane::Cpu`], [`Lane::Blocking`] or [`Lane::Process`].
     const LANE: Lane;
+    /// The most memory in bytes that its child process may have, for [`Lane::Process`]; `None` is the worker's setting.
+    const MEMORY: Option<u64> = None;
 
     /// Runs the task.
     fn run(self, context: TaskContext) -> Result<Self::Output, TaskError>;
@@ -84,6 +86,8 @@ pub enum Lane {
     Blocking,
     /// On a bounded pool of threads, about one a core.
     Cpu,
+    /// In a child process of the worker, about one a core: what the body breaks is its own run alone.
+    Process,
 }
 
 /// A run under way.
@@ -107,6 +111,8 @@ pub struct TaskDef {
     pub lane: Lane,
     /// [`Task::options`].
     pub options: fn() -> TaskOptions,
+    /// [`SyncBody::MEMORY`].
+    pub memory: Option<u64>,
     /// The states that the body takes.
     pub needs: &'static [StateNeed],
     /// The body.
@@ -123,6 +129,7 @@ impl TaskDef {
             name: T::NAME,
             lane: Lane::Async,
             options: T::options,
+            memory: None,
             needs: T::NEEDS,
             handler: Handler::Async(run_async::<T>),
             location: Location::caller(),
@@ -136,6 +143,7 @@ impl TaskDef {
             name: T::NAME,
             lane: T::LANE,
             options: T::options,
+            memory: T::MEMORY,
             needs: T::NEEDS,
             handler: Handler::Sync(run_sync::<T>),
             location: Location::caller(),

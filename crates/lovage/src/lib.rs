@@ -22,7 +22,7 @@
 //! - [`#[task]`](macro@task) makes a task of a function; [`TaskContext`] and [`State`] are what its body may ask for.
 //! - [`#[periodic]`](macro@periodic) sends a task when a schedule says; [`beat`] fires schedules and changes them.
 //! - [`dead_letters`] revives, edits and purges what has failed for good.
-//! - [`worker`] runs tasks inside a program, or makes a worker of it.
+//! - [`worker`] runs tasks inside a program, or makes a worker of it; [`process`] runs risky ones in child processes.
 //! - [`testing`] runs a program's tasks in its tests, on a clock that stands still.
 //!
 //! # Features
@@ -46,6 +46,7 @@ mod error;
 mod gather;
 mod handle;
 pub mod prelude;
+pub mod process;
 mod retry;
 mod send;
 #[cfg(feature = "spool")]
@@ -65,7 +66,8 @@ pub use lovage_core::{
     DeadLetter, Durability, EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis,
     NameError, Place, Priority, QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled,
     ResultPolicy, Scheduled, State, States, Task, TaskContext, TaskDef, TaskError, TaskId,
-    TaskOptions, TaskResultExt, TraceContext, TransportError, When, hours, mins, ms, secs,
+    TaskOptions, TaskResultExt, TraceContext, TransportError, When, gib, hours, kib, mib, mins, ms,
+    secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]
 pub use lovage_macros::periodic;

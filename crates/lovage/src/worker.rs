@@ -13,7 +13,9 @@ use tower::{Layer, Service};
 use crate::client::Client;
 
 pub use cli::{Cli, run_cli};
-pub use lovage_worker::{NotReady, Run, Runner, RunningWorker, Settings, StartError, Stats};
+pub use lovage_worker::{
+    NotReady, ProcessLane, Run, Runner, RunningWorker, Settings, StartError, Stats,
+};
 
 /// A worker inside this program that is being put together: see [`Client::worker`].
 #[derive(Debug)]
@@ -93,6 +95,36 @@ impl<L> WorkerBuilder<L> {
     /// Runs up to `threads` cpu bodies at once.
     pub fn cpu_threads(mut self, threads: usize) -> Self {
         self.settings.cpu_threads = threads;
+        self
+    }
+
+    /// Runs up to `children` bodies of the process lane at once, each in a child process.
+    pub fn process_concurrency(mut self, children: usize) -> Self {
+        self.settings.process_concurrency = children;
+        self
+    }
+
+    /// Limits the memory of each child process to `bytes`, unless its task says otherwise.
+    pub fn process_memory(mut self, bytes: u64) -> Self {
+        self.settings.process_memory = Some(bytes);
+        self
+    }
+
+    /// Replaces a child process after it has run this many `tasks`.
+    pub fn max_tasks_per_child(mut self, tasks: u32) -> Self {
+        self.settings.max_tasks_per_child = tasks;
+        self
+    }
+
+    /// Ends a child process that has been idle for `span`.
+    pub fn process_idle(mut self, span: Duration) -> Self {
+        self.settings.process_idle = span;
+        self
+    }
+
+    /// Says where bodies of the process lane run: in tests, on threads.
+    pub fn process_lane(mut self, lane: ProcessLane) -> Self {
+        self.settings.process_lane = lane;
         self
     }
 

@@ -252,10 +252,16 @@ impl Expansion<'_> {
             None => (quote!(AsyncBody), None, Some(quote!(async))),
             Some(Lane::Cpu(_)) => (quote!(SyncBody), Some(quote!(Cpu)), None),
             Some(Lane::Blocking(_)) => (quote!(SyncBody), Some(quote!(Blocking)), None),
+            Some(Lane::Process(_)) => (quote!(SyncBody), Some(quote!(Process)), None),
         };
         let lane = lane.map(|lane| {
             quote! {
                 const LANE: ::lovage::macro_support::Lane = ::lovage::macro_support::Lane::#lane;
+            }
+        });
+        let memory = self.options.memory.as_ref().map(|(_, bytes)| {
+            quote! {
+                const MEMORY: ::core::option::Option<u64> = ::core::option::Option::Some(#bytes);
             }
         });
         let awaited = asyncness.as_ref().map(|_| quote!(.await));
@@ -282,6 +288,7 @@ impl Expansion<'_> {
             impl ::lovage::macro_support::#body for #name {
                 const NEEDS: &'static [::lovage::macro_support::StateNeed] = &[#(#needs),*];
                 #lane
+                #memory
                 #run
             }
         }

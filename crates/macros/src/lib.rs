@@ -65,10 +65,15 @@ use crate::signature::TaskFn;
 /// # Where it runs
 /// An `async fn` runs on the worker's async runtime. A plain `fn` says which threads it needs:
 /// - `#[task(cpu)]` computes: it runs on a bounded pool of about one thread a core;
-/// - `#[task(blocking)]` waits for files, networks or locks: it runs on a thread of its own, up to the worker's concurrency.
+/// - `#[task(blocking)]` waits for files, networks or locks: it runs on a thread of its own, up to the worker's concurrency;
+/// - `#[task(process)]` may crash, leak, hang or overflow its stack (a C library, untrusted input): it runs in a child
+///   process of the same program, about one a core. Whatever it does there harms that run alone, which fails as
+///   `crashed` and is retried by its policy; time limits and cancellation kill the process with all it has started.
+///   `memory = mib(512)` limits what the process may allocate. `lovage::process` says what a program of one's own has
+///   to call for it.
 ///
 /// # Options
-/// Each is an expression of Rust, with what is in scope there; a send can override all but the first and the last three.
+/// Each is an expression of Rust, with what is in scope there; a send can override all but the first and the last four.
 ///
 /// | option | means | unless set |
 /// |---|---|---|
@@ -77,13 +82,14 @@ use crate::signature::TaskFn;
 /// | `max_retries = u32` | attempts after the first | 3 |
 /// | `backoff = Backoff` | the spans between attempts | exponential from 1 s to 10 min, with jitter |
 /// | `timeout = Duration` | when its token is cancelled | no limit |
-/// | `hard_timeout = Duration` | when an async body is aborted | no limit |
+/// | `hard_timeout = Duration` | when an async body is aborted, or a child process killed | no limit |
 /// | `priority = u8` | the order within the queue: 0 to 9, higher first | 5 |
 /// | `expires = Duration` | the span from the send after which it must not start | never |
 /// | `result_ttl = Duration` | how long the result is kept | 24 h |
 /// | `ignore_result` | the result is not kept | |
 /// | `ack_early` | at most once: it never starts twice, and is not retried unless `max_retries` says so | at least once |
-/// | `cpu`, `blocking` | the lane of a plain `fn` | |
+/// | `memory = u64` | the most bytes that a child process may have, a constant | the worker's setting |
+/// | `cpu`, `blocking`, `process` | the lane of a plain `fn` | |
 ///
 /// # What it writes
 /// Nothing that a person could not write. Of the task above, with the paths shortened:

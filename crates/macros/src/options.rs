@@ -16,8 +16,10 @@ const PRIORITY_MAX: u64 = 9;
 pub(crate) struct Options {
     /// `name = "…"`.
     pub(crate) name: Option<LitStr>,
-    /// `cpu` or `blocking`.
+    /// `cpu`, `blocking` or `process`.
     pub(crate) lane: Option<Lane>,
+    /// `memory = …`: the word, and the value.
+    pub(crate) memory: Option<(Ident, Expr)>,
     /// Everything else, in the order written: the calls on a `TaskOptions`, such as `.queue("mail")`.
     pub(crate) calls: Vec<TokenStream>,
 }
@@ -26,12 +28,13 @@ pub(crate) struct Options {
 pub(crate) enum Lane {
     Cpu(Ident),
     Blocking(Ident),
+    Process(Ident),
 }
 
 impl Lane {
     pub(crate) fn word(&self) -> &Ident {
         match self {
-            Self::Cpu(word) | Self::Blocking(word) => word,
+            Self::Cpu(word) | Self::Blocking(word) | Self::Process(word) => word,
         }
     }
 }
@@ -52,9 +55,13 @@ const OPTIONS: Vocabulary = Vocabulary {
         ("ack_early", Takes::Nothing),
         ("cpu", Takes::Nothing),
         ("blocking", Takes::Nothing),
+        ("process", Takes::Nothing),
+        ("memory", Takes::Value("mib(512)")),
     ],
     exclusive: &[
         ("cpu", "blocking", "a task runs in one lane"),
+        ("cpu", "process", "a task runs in one lane"),
+        ("blocking", "process", "a task runs in one lane"),
         (
             "ignore_result",
             "result_ttl",
@@ -85,6 +92,7 @@ impl Options {
         match word.to_string().as_str() {
             "cpu" => self.lane = Some(Lane::Cpu(word)),
             "blocking" => self.lane = Some(Lane::Blocking(word)),
+            "process" => self.lane = Some(Lane::Process(word)),
             "ack_early" => self
                 .calls
                 .push(quote!(.ack(::lovage::macro_support::Ack::Early))),
@@ -106,6 +114,10 @@ impl Options {
                     return refused(message);
                 }
                 self.name = Some(name.clone());
+                return Ok(());
+            }
+            "memory" => {
+                self.memory = Some((word.clone(), value.clone()));
                 return Ok(());
             }
             "queue" => {

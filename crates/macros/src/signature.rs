@@ -4,7 +4,7 @@ use syn::ext::IdentExt as _;
 use syn::{FnArg, GenericArgument, Item, ItemFn, PathArguments, PathSegment, ReturnType, Type};
 
 use crate::names::check_name;
-use crate::options::Options;
+use crate::options::{Lane, Options};
 use crate::owned::check_owned;
 use crate::parameter::{Parameter, path_of};
 use crate::problems::Problems;
@@ -143,9 +143,18 @@ fn check_lane(function: &ItemFn, options: &Options, problems: &mut Problems) {
             "a plain `fn` says where it runs, so that it never holds up the async tasks:\n\
              `#[task(cpu)]` if it computes: on a pool of about one thread a core\n\
              `#[task(blocking)]` if it waits for files, networks or locks: on a thread of its own\n\
+             `#[task(process)]` if it may crash, leak or never end: in a child process\n\
              when in doubt, write `#[task(blocking)]`; if it can await, write `async fn`",
         ),
         _ => {}
+    }
+    if let Some((word, _)) = &options.memory
+        && !matches!(options.lane, Some(Lane::Process(_)))
+    {
+        problems.add(
+            word,
+            "only a child process has memory of its own to be limited: add `process`, or remove `memory`",
+        );
     }
 }
 

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use lovage::{Ack, Backoff, State, States, TaskContext, TaskError, TaskOptions, mins, secs, task};
+use lovage::{
+    Ack, Backoff, State, States, TaskContext, TaskError, TaskOptions, mib, mins, secs, task,
+};
 use lovage_core::{
     Envelope, Fence, Handler, Lane, Millis, Priority, QueueName, Registry, ResultPolicy, Task,
     TaskDef, TaskId, TaskName, decode_args, encode_args,
@@ -75,6 +77,11 @@ impl std::error::Error for Overflow {}
 #[task(blocking, queue = format!("disk-{}", 1))]
 fn tidy(State(words): State<Vec<String>>, _: &TaskContext) {
     assert_eq!(*words, ["left", "over"]);
+}
+
+#[task(process, memory = mib(64))]
+fn render(page: String) -> String {
+    page
 }
 
 #[task]
@@ -295,6 +302,7 @@ fn the_lane_is_the_one_that_is_written() {
         (add::DEF, Lane::Async),
         (square::DEF, Lane::Cpu),
         (tidy::DEF, Lane::Blocking),
+        (render::DEF, Lane::Process),
     ] {
         assert_eq!(def.lane, lane, "{}", def.name);
     }

@@ -79,6 +79,40 @@ pub fn span_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Durati
     parse_span(&text).map(Some).map_err(D::Error::custom)
 }
 
+/// Reads a size: a whole number of bytes, or one with a unit, `KiB`, `MiB` or `GiB`.
+///
+/// # Errors
+/// A sentence for whoever wrote it.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_bytes: u64 = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_bytes));
+    match bytes {
+        Some(bytes) if unit_bytes != 0 => Ok(bytes),
+        _ => Err(format!(
+            "{text:?} is not a size; write a whole number of bytes, or one with a unit, for example 512MiB or 2GiB"
+        )),
+    }
+}
+
+/// Reads a size from a field of a file: for `#[serde(deserialize_with = …)]`. It is a text there as well.
+pub fn size_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(value)?;
+    parse_size(&text).map(Some).map_err(D::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +146,30 @@ mod tests {
             "18446744073709551615h",
         ] {
             assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        for (text, expected) in [
+            ("1", 1),
+            ("2KiB", 2048),
+            ("3MiB", 3 << 20),
+            ("4GiB", 4 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "MiB",
+            "-1",
+            "1.5GiB",
+            "1 MiB",
+            "1MB",
+            "1k",
+            "99999999999GiB",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 

@@ -13,6 +13,7 @@ use lovage_process::{connected, health, install_logs};
 pub use args::{Args, ConfigError};
 use signals::Signals;
 
+use crate::children::{self, Entry};
 use crate::health::Watched;
 use crate::worker::Worker;
 
@@ -38,6 +39,8 @@ pub async fn run<B: Membership>(
 /// The process ends with exit code 0 at most four seconds after the grace, whatever the broker, the bodies or the
 /// async runtime do. A second signal gives everything back at once and ends it within two seconds.
 ///
+/// In a child process of such a worker's process lane it runs what that worker says, until it hangs up.
+///
 /// # Errors
 /// A configuration that makes no sense, a task without its state, an address that cannot be bound, a broker that
 /// refuses until somebody acts at the start, a panic of the worker itself. Nothing that the broker does later is an error.
@@ -47,6 +50,9 @@ pub async fn run_connecting<B: Membership>(
     registry: Registry,
     states: impl FnOnce(&B) -> States,
 ) -> anyhow::Result<()> {
+    if let Some(entry) = children::entry()? {
+        return serve_connecting(entry, args, connect, registry, states).await;
+    }
     let args = args.resolve()?;
     install_logs(args.log_format());
     let signals = Signals::listen().context("cannot listen for signals")?;
@@ -84,4 +90,37 @@ pub async fn run_connecting<B: Membership>(
         "a part of the worker panicked; what it held returns when its lease ends"
     );
     Ok(())
+}
+
+/// Runs what a worker with the same `args` says, in this child of its process lane: installs logging, and serves until
+/// the worker hangs up.
+///
+/// # Errors
+/// A configuration that makes no sense, or a task of the process lane without its state.
+pub async fn serve(
+    entry: Entry,
+    args: Args,
+    registry: Registry,
+    states: States,
+) -> anyhow::Result<()> {
+    let args = args.resolve()?;
+    install_logs(args.log_format());
+    entry.serve(registry, states).await
+}
+
+/// [`serve`] for tasks whose `states` are made of the broker, which is waited for.
+///
+/// # Errors
+/// As those of [`serve`], and a broker that refuses until somebody acts.
+pub async fn serve_connecting<B: Membership>(
+    entry: Entry,
+    args: Args,
+    connect: impl AsyncFn() -> Result<B, ConnectFailure>,
+    registry: Registry,
+    states: impl FnOnce(&B) -> States,
+) -> anyhow::Result<()> {
+    let args = args.resolve()?;
+    install_logs(args.log_format());
+    let broker = connected(connect).await?;
+    entry.serve(registry, states(&broker)).await
 }

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use lovage_core::{Broker, BrokerError, Lane, QueueName, ms, secs};
 use tokio::time::Instant;
 
-use crate::lanes::{NARROWEST_FIRST, index};
+use crate::lanes::{LANES, NARROWEST_FIRST, index};
 use crate::settler::{Ledger, Trouble};
 use crate::tenure::{Seat, Tenure};
 
@@ -158,14 +158,14 @@ impl Pace {
 #[derive(Debug)]
 pub(crate) struct LaneGuess {
     lane: Lane,
-    unseen: [u32; 3],
+    unseen: [u32; LANES],
 }
 
 impl LaneGuess {
     pub(crate) fn new(lane: Lane) -> Self {
         Self {
             lane,
-            unseen: [LANE_MEMORY; 3],
+            unseen: [LANE_MEMORY; LANES],
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where bodies run: on the async runtime, on threads that may block, or on the cpu pool.
+//! Where bodies run: on the async runtime, on threads that may block, on the cpu pool, or in child processes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -12,29 +12,34 @@ use lovage_core::{Handler, Lane, QueueName, Running, TaskError};
 use tokio::sync::{Notify, oneshot};
 use tower::Service;
 
+use crate::children::{Children, Work};
 use crate::executor::not_started;
 use crate::layers::catch_panic::caught;
 use crate::run::Run;
+use crate::settings::Settings;
 use crate::threads::Threads;
 
 /// The lanes, narrowest first: a queue is claimed for the narrowest lane of its tasks.
-pub(crate) const NARROWEST_FIRST: [Lane; 3] = [Lane::Cpu, Lane::Blocking, Lane::Async];
+pub(crate) const NARROWEST_FIRST: [Lane; LANES] =
+    [Lane::Process, Lane::Cpu, Lane::Blocking, Lane::Async];
+pub(crate) const LANES: usize = 4;
 
 pub(crate) const fn index(lane: Lane) -> usize {
     match lane {
-        Lane::Cpu => 0,
-        Lane::Blocking => 1,
-        Lane::Async => 2,
+        Lane::Process => 0,
+        Lane::Cpu => 1,
+        Lane::Blocking => 2,
+        Lane::Async => 3,
     }
 }
 
 /// The queues whose tasks run on several lanes.
 pub(crate) fn mixed(tasks: impl Iterator<Item = (QueueName, Lane)>) -> Vec<QueueName> {
-    let mut lanes: BTreeMap<QueueName, [bool; 3]> = BTreeMap::new();
+    let mut lanes: BTreeMap<QueueName, [bool; LANES]> = BTreeMap::new();
     for (queue, lane) in tasks {
         lanes.entry(queue).or_default()[index(lane)] = true;
     }
-    let several = |used: &[bool; 3]| 1 < used.iter().filter(|used| **used).count();
+    let several = |used: &[bool; LANES]| 1 < used.iter().filter(|used| **used).count();
     lanes.retain(|_, used| several(used));
     lanes.into_keys().collect()
 }
@@ -97,15 +102,17 @@ pub(crate) struct Body(Arc<Pools>);
 struct Pools {
     cpu: Threads,
     blocking: Threads,
+    children: Arc<Children>,
     /// Told when a body ends that nobody waits for any more, so that its slot is used again.
     freed: Arc<Notify>,
 }
 
 impl Body {
-    pub(crate) fn new(cpu_threads: usize, blocking_threads: usize, freed: Arc<Notify>) -> Self {
+    pub(crate) fn new(settings: &Settings, children: Arc<Children>, freed: Arc<Notify>) -> Self {
         Self(Arc::new(Pools {
-            cpu: Threads::new("lovage-cpu", cpu_threads),
-            blocking: Threads::new("lovage-blocking", blocking_threads),
+            cpu: Threads::new("lovage-cpu", settings.cpu_threads),
+            blocking: Threads::new("lovage-blocking", settings.concurrency),
+            children,
             freed,
         }))
     }
@@ -126,12 +133,24 @@ impl Service<Run> for Body {
             args,
             handler,
             lane,
+            memory,
             slot,
             start,
             ..
         } = run;
         if !start.may_begin(&context) {
             return BodyFuture::Refused;
+        }
+        if lane == Lane::Process {
+            let work = Work {
+                context,
+                start,
+                memory,
+            };
+            return BodyFuture::Async {
+                running: Box::pin(Arc::clone(&self.0.children).run(work)),
+                _slot: slot,
+            };
         }
         let handler = match handler {
             Handler::Async(handler) => {
@@ -162,7 +181,7 @@ impl Service<Run> for Body {
         };
         let threads = match lane {
             Lane::Cpu => &self.0.cpu,
-            Lane::Blocking | Lane::Async => &self.0.blocking,
+            Lane::Blocking | Lane::Async | Lane::Process => &self.0.blocking,
         };
         if threads.run(Box::new(job)) {
             BodyFuture::Sync(answered)
@@ -176,7 +195,7 @@ impl Service<Run> for Body {
 
 /// A body under way.
 pub(crate) enum BodyFuture {
-    /// On this task.
+    /// On this task, or in a child process that it attends; dropping this ends it.
     Async { running: Running, _slot: Slot },
     /// On a thread; dropping this does not stop it.
     Sync(oneshot::Receiver<Result<Bytes, TaskError>>),

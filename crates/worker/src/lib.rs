@@ -11,11 +11,17 @@
 //! | `executor` | one run, from its start to its verdict |
 //! | `settler` | verdicts that wait for the broker, and what it answers |
 //! | `lanes` | where bodies run |
+//! | `children` | the process lane: child processes that run bodies, from both sides |
 //! | `lease`, `recovery`, `watchdog` | the thread that keeps the leases, takes back what others lost, and watches the runtime |
 //! | `reconcile` | compares what the broker says we hold with what we hold |
 //! | `shutdown` | quiet, drain, release |
 //! | `layers` | what is around every body, as tower layers |
 
+#[cfg(unix)]
+mod children;
+#[cfg(not(unix))]
+#[path = "children/elsewhere.rs"]
+mod children;
 pub mod cli;
 mod executor;
 mod fetcher;
@@ -24,6 +30,7 @@ mod held;
 mod lanes;
 mod layers;
 mod lease;
+mod limits;
 mod pump;
 mod reconcile;
 mod recovery;
@@ -38,8 +45,9 @@ mod triage;
 mod watchdog;
 mod worker;
 
+pub use children::{Entry, EntryError, ProcessLaneError, entry};
 pub use layers::{Runner, RunnerFuture};
 pub use run::Run;
-pub use settings::{Queues, QueuesError, Settings, SettingsError};
+pub use settings::{ProcessLane, Queues, QueuesError, Settings, SettingsError};
 pub use stats::{NotReady, Stats};
 pub use worker::{RunningWorker, StartError, Worker, WorkerBuilder};

@@ -21,9 +21,10 @@ use tower::Service;
 use crate::executor::{End, Finished};
 use crate::fetcher::{BUFFER_MAX, Queue};
 use crate::held::{self, Place, Table};
-use crate::lanes::LaneState;
+use crate::lanes::{LANES, LaneState};
 use crate::lease::Notice;
 use crate::run::Run;
+use crate::settings::Settings;
 use crate::settler::{Outgoing, Reply};
 use crate::shutdown::{Command, Stage, Step};
 use crate::stats::Counters;
@@ -33,8 +34,8 @@ use crate::triage::{Planned, Tasks};
 const ENDS_MAX: usize = 1_000;
 
 /// The most deliveries that a worker may hold without a verdict: one a slot of each lane, and what waits for one.
-pub(crate) const fn held_max(concurrency: usize, cpu_threads: usize) -> usize {
-    2 * concurrency + cpu_threads + BUFFER_MAX
+pub(crate) const fn held_max(settings: &Settings) -> usize {
+    2 * settings.concurrency + settings.cpu_threads + settings.process_concurrency + BUFFER_MAX
 }
 
 /// What the pump hears.
@@ -61,7 +62,7 @@ pub(crate) struct Pump<B, S> {
     pub(crate) tasks: Tasks,
     pub(crate) queues: Vec<Queue>,
     pub(crate) weighted: bool,
-    pub(crate) lanes: [LaneState<Ready>; 3],
+    pub(crate) lanes: [LaneState<Ready>; LANES],
     pub(crate) held_max: usize,
     /// Held a slot; `None` adapts.
     pub(crate) prefetch: Option<u16>,

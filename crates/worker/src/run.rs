@@ -20,6 +20,8 @@ pub struct Run {
     pub(crate) args: Bytes,
     pub(crate) handler: Handler,
     pub(crate) lane: Lane,
+    /// The task's own limit, for the process lane.
+    pub(crate) memory: Option<u64>,
     pub(crate) limits: Limits,
     pub(crate) slot: Slot,
     pub(crate) start: Arc<Start>,
@@ -65,6 +67,13 @@ impl Start {
             self.refuse();
         }
         may
+    }
+
+    /// For how many nanoseconds from now the body may begin.
+    #[cfg(unix)]
+    pub(crate) fn good_for_ns(&self) -> u64 {
+        let left = self.tenure.good_for();
+        u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn refuse(&self) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use lovage_core::{NameError, QueueName, Retention, mins, ms, secs};
+use lovage_core::{NameError, QueueName, Retention, mib, mins, ms, secs};
 
 /// The slots of the async lane, and of the blocking one, unless set.
 const CONCURRENCY_DEFAULT: usize = 100;
@@ -15,8 +15,18 @@ const SHUTDOWN_GRACE_DEFAULT: Duration = secs(25);
 /// How long a task of unknown name is put off for a worker that knows it, unless set: a rolling deploy's length.
 const UNKNOWN_TASK_GRACE_DEFAULT: Duration = mins(10);
 
+/// How long a child process is kept for the next run, unless set.
+const PROCESS_IDLE_DEFAULT: Duration = secs(60);
+/// How many runs a child process has, unless set: its start is then a hundredth of what a run costs, and what leaks
+/// stays small.
+const MAX_TASKS_PER_CHILD_DEFAULT: u32 = 100;
+
 const CONCURRENCY_MAX: usize = 65_536;
 const CPU_THREADS_MAX: usize = 1_024;
+const PROCESS_CONCURRENCY_MAX: usize = 1_024;
+/// A Rust program needs some of it before it runs anything.
+const PROCESS_MEMORY_MIN: u64 = mib(16);
+const PROCESS_IDLE_MAX: Duration = mins(24 * 60);
 /// Below this a renewal every third of it is lost in the noise of a busy host.
 const LEASE_MIN: Duration = ms(300);
 const LEASE_MAX: Duration = mins(60);
@@ -177,6 +187,17 @@ impl<const N: usize> From<[QueueName; N]> for Queues {
     }
 }
 
+/// Where bodies of the process lane run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ProcessLane {
+    /// In child processes of this program, which must have an entry for them.
+    #[default]
+    Children,
+    /// On threads of this process, as those of the cpu lane: for tests, whose `main` is not theirs. A crash is then one
+    /// of the whole process.
+    Threads,
+}
+
 /// A worker's settings.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -187,6 +208,16 @@ pub struct Settings {
     pub concurrency: usize,
     /// The threads of the cpu lane.
     pub cpu_threads: usize,
+    /// The child processes of the process lane.
+    pub process_concurrency: usize,
+    /// The most memory in bytes that a child process may have, unless its task says; `None` is no limit.
+    pub process_memory: Option<u64>,
+    /// How many runs a child process has before another takes its place.
+    pub max_tasks_per_child: u32,
+    /// How long a child process may be idle before it is ended.
+    pub process_idle: Duration,
+    /// Where bodies of the process lane run.
+    pub process_lane: ProcessLane,
     /// How long a queue keeps this worker's tasks for it after it was last heard of.
     pub lease: Duration,
     /// How long runs may go on after a shutdown has begun.
@@ -206,7 +237,12 @@ impl Default for Settings {
         Self {
             queues: None,
             concurrency: CONCURRENCY_DEFAULT,
-            cpu_threads: std::thread::available_parallelism().map_or(1, Into::into),
+            cpu_threads: cores(),
+            process_concurrency: cores(),
+            process_memory: None,
+            max_tasks_per_child: MAX_TASKS_PER_CHILD_DEFAULT,
+            process_idle: PROCESS_IDLE_DEFAULT,
+            process_lane: ProcessLane::default(),
             lease: LEASE_DEFAULT,
             shutdown_grace: SHUTDOWN_GRACE_DEFAULT,
             name: String::from("worker"),
@@ -215,6 +251,10 @@ impl Default for Settings {
             dead_letters: None,
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
 }
 
 /// A setting out of its limits.
@@ -241,6 +281,31 @@ impl Settings {
             &self.cpu_threads,
             1..=CPU_THREADS_MAX,
             "set about one thread a core",
+        )?;
+        within(
+            "process-concurrency",
+            &self.process_concurrency,
+            1..=PROCESS_CONCURRENCY_MAX,
+            "set about one process a core",
+        )?;
+        within(
+            "process-memory",
+            &self.process_memory.unwrap_or(u64::MAX),
+            PROCESS_MEMORY_MIN..=u64::MAX,
+            "set what a body needs and what the program has by itself, or leave it out for no limit",
+        )?;
+        within(
+            "max-tasks-per-child",
+            &self.max_tasks_per_child,
+            1..=u32::MAX,
+            "set 1 for a process of its own for each run",
+        )?;
+        span_within(
+            "process-idle",
+            self.process_idle,
+            Duration::ZERO,
+            PROCESS_IDLE_MAX,
+            "set how long a process may wait for the next run",
         )?;
         if let Some(prefetch) = self.prefetch {
             within(

@@ -31,6 +31,10 @@ pub struct Stats {
     pub stale: u64,
     /// Identities lost to recovery.
     pub leases_lost: u64,
+    /// Child processes started, for the process lane.
+    pub children: u64,
+    /// Runs whose child process ended without an answer. They count as retried or buried as well.
+    pub crashed: u64,
     /// Deliveries held now, running and waiting.
     pub held: usize,
 }
@@ -64,6 +68,8 @@ pub(crate) struct Counters {
     released: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) leases_lost: AtomicU64,
+    pub(crate) children: AtomicU64,
+    pub(crate) crashed: AtomicU64,
     pub(crate) held: AtomicUsize,
 }
 
@@ -111,6 +117,8 @@ impl Counters {
             released: read(&self.released),
             stale: read(&self.stale),
             leases_lost: read(&self.leases_lost),
+            children: read(&self.children),
+            crashed: read(&self.crashed),
             held: self.held.load(Ordering::Relaxed),
         }
     }

@@ -53,6 +53,16 @@ impl Tenure {
         self.is_good(self.clock.now())
     }
 
+    /// How much longer a body may start.
+    #[cfg(unix)]
+    pub(crate) fn good_for(&self) -> Duration {
+        if self.is_lost() {
+            return Duration::ZERO;
+        }
+        let spent = self.clock.now().saturating_duration_since(self.since);
+        Duration::from_nanos(self.good_for_ns.load(Ordering::Relaxed)).saturating_sub(spent)
+    }
+
     /// Whether the identity is dead for good: its tasks belong to others.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Ack, CancellationToken, DecodeError, Delivery, Envelope, Failure, FailureKind, Millis, Outcome,
-    Parked, QueueName, Registry, RetryPolicy, States, TaskContext, TaskDef, TaskOptions, Verdict,
-    When, secs,
+    Ack, CancellationToken, DecodeError, Delivery, Envelope, Failure, FailureKind, Lane, Millis,
+    Outcome, Parked, QueueName, Registry, RetryPolicy, States, TaskContext, TaskDef, TaskOptions,
+    Verdict, When, secs,
 };
 
 use crate::run::Limits;
+use crate::settings::{ProcessLane, Settings};
 use crate::watchdog;
 
 /// The longest span between two offers of a task that nobody knows: a worker that knows it may come at any time.
@@ -60,7 +61,7 @@ pub(crate) enum Triage {
 }
 
 impl Tasks {
-    pub(crate) fn new(registry: &Registry, states: States, unknown_grace: Duration) -> Self {
+    pub(crate) fn new(registry: &Registry, states: States, settings: &Settings) -> Self {
         let tasks = registry.tasks();
         let mut names: Vec<_> = tasks.iter().map(|def| def.name).collect();
         if NAMES_SHOWN_MAX < names.len() {
@@ -71,9 +72,9 @@ impl Tasks {
             names: names.join(", "),
             by_name: tasks
                 .into_iter()
-                .map(|def| (def.name, Known::new(def)))
+                .map(|def| (def.name, Known::new(def, settings.process_lane)))
                 .collect(),
-            unknown_grace,
+            unknown_grace: settings.unknown_task_grace,
             states: Arc::new(states),
         }
     }
@@ -146,11 +147,15 @@ impl Tasks {
 }
 
 impl Known {
-    fn new(def: &TaskDef) -> Self {
+    fn new(def: &TaskDef, process_lane: ProcessLane) -> Self {
+        let mut def = *def;
+        if def.lane == Lane::Process && process_lane == ProcessLane::Threads {
+            def.lane = Lane::Cpu;
+        }
         let options = (def.options)();
         let policy = |ack| options.clone().ack(ack).retry_policy();
         Self {
-            def: *def,
+            def,
             late: policy(Ack::Late),
             early: policy(Ack::Early),
             label: watchdog::Label::of(def.name),

@@ -16,9 +16,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tower::layer::util::{Identity, Stack};
 use tower::{Layer, Service};
 
+use crate::children::{self, Children, ProcessLaneError};
 use crate::fetcher::Queue;
 use crate::held::Table;
-use crate::lanes::{Body, LaneState, NARROWEST_FIRST, index, mixed};
+use crate::lanes::{Body, LANES, LaneState, NARROWEST_FIRST, index, mixed};
 use crate::layers::Runner;
 use crate::lease::Keeper;
 use crate::pump::{Inputs, Pump, held_max};
@@ -77,6 +78,9 @@ pub enum StartError {
     /// A setting is out of its limits.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A task runs in child processes, and the program has no entry for them.
+    #[error(transparent)]
+    ProcessLane(#[from] ProcessLaneError),
     /// The system gives no thread for the lease.
     #[error("cannot start the thread that keeps the lease: {0}")]
     Thread(#[source] io::Error),
@@ -201,7 +205,8 @@ where
         } = self;
         settings.check()?;
         registry.check_states(&states)?;
-        let tasks = Tasks::new(&registry, states, settings.unknown_task_grace);
+        children::check(&registry, &settings)?;
+        let tasks = Tasks::new(&registry, states, &settings);
         let queues = queues(&settings, &tasks);
         queues.check()?;
         tell_tasks(&tasks, &queues, &settings);
@@ -209,7 +214,7 @@ where
         let names = queues.names();
         let seats: Arc<[Arc<Seat>]> = names.into_iter().map(|n| Arc::new(Seat::new(n))).collect();
         let shared = Arc::new(Shared::new(Arc::clone(&seats)));
-        let held_max = held_max(settings.concurrency, settings.cpu_threads);
+        let held_max = held_max(&settings);
         let (answers, finished) = mpsc::channel(held_max);
         let (notify, notices) = mpsc::channel(NOTICES_MAX);
         let (commander, commands) = watch::channel(None);
@@ -229,11 +234,8 @@ where
         };
         keeper.start(&home).map_err(StartError::Thread)?;
 
-        let body = Body::new(
-            settings.cpu_threads,
-            settings.concurrency,
-            Arc::clone(&freed),
-        );
+        let children = Children::new(&settings, Arc::clone(&shared.counters));
+        let body = Body::new(&settings, children, Arc::clone(&freed));
         let pump = Pump {
             broker,
             service: layer.layer(Runner::new(body)),
@@ -306,9 +308,10 @@ fn pump_queues(queues: &Queues, seats: &[Arc<Seat>], tasks: &Tasks) -> Vec<Queue
         .collect()
 }
 
-fn lanes<T>(settings: &Settings) -> [LaneState<T>; 3] {
+fn lanes<T>(settings: &Settings) -> [LaneState<T>; LANES] {
     NARROWEST_FIRST.map(|lane| {
         LaneState::new(match lane {
+            lovage_core::Lane::Process => settings.process_concurrency,
             lovage_core::Lane::Cpu => settings.cpu_threads,
             lovage_core::Lane::Blocking | lovage_core::Lane::Async => settings.concurrency,
         })

@@ -11,6 +11,7 @@ mod hosts;
 mod input;
 mod leases;
 mod outages;
+mod processes;
 mod schedule;
 mod sentinels;
 mod spool;

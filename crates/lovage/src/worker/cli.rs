@@ -1,8 +1,8 @@
 //! A worker as a program of its own.
 
 use clap::Parser;
-use lovage_core::{Registry, States};
-use lovage_worker::cli::{Args, ConnectFailure, run_connecting};
+use lovage_core::{Lane, Registry, StateNeed, States};
+use lovage_worker::cli::{Args, ConnectFailure, run_connecting, serve, serve_connecting};
 
 use super::with_client;
 use crate::any_broker::AnyBroker;
@@ -75,10 +75,18 @@ impl Cli {
 
     /// Reads the command line and runs the worker until a signal ends it; see [`run_cli`].
     pub async fn run(self) -> anyhow::Result<()> {
+        let entry = lovage_worker::entry()?;
         let args = Args::parse().resolve()?;
         let registry = match self.registry {
             Some(registry) => registry,
             None => Registry::linked().build()?,
+        };
+        let entry = match entry {
+            // No connection to the broker for each child, unless a body may want it.
+            Some(entry) if !takes_client(&registry) => {
+                return serve(entry, args, registry, self.states).await;
+            }
+            entry => entry,
         };
         let (address, namespace) = (args.broker_url().to_owned(), args.namespace().to_owned());
         let connect = async || {
@@ -91,6 +99,16 @@ impl Cli {
         };
         let states =
             |broker: &AnyBroker| with_client(self.states, &Client::with_broker(broker.clone()));
-        run_connecting(args, connect, registry, states).await
+        match entry {
+            Some(entry) => serve_connecting(entry, args, connect, registry, states).await,
+            None => run_connecting(args, connect, registry, states).await,
+        }
     }
+}
+
+/// Whether a task of the process lane takes `State<Client>`.
+fn takes_client(registry: &Registry) -> bool {
+    let client = StateNeed::of::<Client>();
+    let mut tasks = registry.tasks().into_iter();
+    tasks.any(|task| task.lane == Lane::Process && task.needs.contains(&client))
 }

@@ -8,7 +8,8 @@ use clap::Parser;
 use lovage_core::Retention;
 use lovage_process::LogFormat;
 use lovage_process::config::{
-    BROKER_DEFAULT, FileError, NAMESPACE_DEFAULT, parse_span, read_file, span_in_file,
+    BROKER_DEFAULT, FileError, NAMESPACE_DEFAULT, parse_size, parse_span, read_file, size_in_file,
+    span_in_file,
 };
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -47,6 +48,20 @@ pub struct Args {
     /// How many cpu bodies run at once [default: one a core]
     #[arg(long, env = "LOVAGE_CPU_THREADS", value_name = "N")]
     pub cpu_threads: Option<usize>,
+    /// How many child processes run bodies of the process lane at once [default: one a core]
+    #[arg(long, env = "LOVAGE_PROCESS_CONCURRENCY", value_name = "N")]
+    pub process_concurrency: Option<usize>,
+    /// The most memory of such a process, unless its task says, for example 512MiB [default: no limit]
+    #[arg(long, env = "LOVAGE_PROCESS_MEMORY", value_name = "SIZE", value_parser = parse_size)]
+    #[serde(deserialize_with = "size_in_file")]
+    pub process_memory: Option<u64>,
+    /// How many runs such a process has before another takes its place [default: 100]
+    #[arg(long, env = "LOVAGE_MAX_TASKS_PER_CHILD", value_name = "N")]
+    pub max_tasks_per_child: Option<u32>,
+    /// How long such a process may be idle before it is ended [default: 60s]
+    #[arg(long, env = "LOVAGE_PROCESS_IDLE", value_name = "SPAN", value_parser = parse_span)]
+    #[serde(deserialize_with = "span_in_file")]
+    pub process_idle: Option<Duration>,
     /// How many tasks to hold a slot, the running one included; 1 shares fairly [default: adapts to run times]
     #[arg(long, env = "LOVAGE_PREFETCH", value_name = "N")]
     pub prefetch: Option<u16>,
@@ -138,6 +153,15 @@ impl Args {
             queues: self.queues.clone(),
             concurrency: self.concurrency.unwrap_or(default.concurrency),
             cpu_threads: self.cpu_threads.unwrap_or(default.cpu_threads),
+            process_concurrency: self
+                .process_concurrency
+                .unwrap_or(default.process_concurrency),
+            process_memory: self.process_memory,
+            max_tasks_per_child: self
+                .max_tasks_per_child
+                .unwrap_or(default.max_tasks_per_child),
+            process_idle: self.process_idle.unwrap_or(default.process_idle),
+            process_lane: default.process_lane,
             lease: self.lease.unwrap_or(default.lease),
             shutdown_grace: self.shutdown_grace.unwrap_or(default.shutdown_grace),
             name: self.name.clone().unwrap_or(default.name),
@@ -161,6 +185,10 @@ impl Args {
             queues: self.queues.or(under.queues),
             concurrency: self.concurrency.or(under.concurrency),
             cpu_threads: self.cpu_threads.or(under.cpu_threads),
+            process_concurrency: self.process_concurrency.or(under.process_concurrency),
+            process_memory: self.process_memory.or(under.process_memory),
+            max_tasks_per_child: self.max_tasks_per_child.or(under.max_tasks_per_child),
+            process_idle: self.process_idle.or(under.process_idle),
             prefetch: self.prefetch.or(under.prefetch),
             lease: self.lease.or(under.lease),
             shutdown_grace: self.shutdown_grace.or(under.shutdown_grace),
@@ -203,6 +231,14 @@ mod tests {
             "7",
             "--cpu-threads",
             "3",
+            "--process-concurrency",
+            "2",
+            "--process-memory",
+            "512MiB",
+            "--max-tasks-per-child",
+            "5",
+            "--process-idle",
+            "10s",
             "--lease",
             "20s",
             "--shutdown-grace",
@@ -225,6 +261,14 @@ mod tests {
         assert_eq!(args.broker_url(), "redis://db");
         assert_eq!(settings.queues.unwrap().to_string(), "mail:3,default:1");
         assert_eq!((settings.concurrency, settings.cpu_threads), (7, 3));
+        assert_eq!(
+            (settings.process_concurrency, settings.process_memory),
+            (2, Some(512 << 20))
+        );
+        assert_eq!(
+            (settings.max_tasks_per_child, settings.process_idle),
+            (5, secs(10))
+        );
         assert_eq!(
             (settings.lease, settings.shutdown_grace),
             (secs(20), mins(2))

@@ -104,7 +104,7 @@ async fn given_up(context: TaskContext, limits: Limits, lane: Lane) -> TaskError
         error = soft_end(&context, limits, lane) => error,
         limit = after(limits.hard) => {
             context.cancellation().cancel();
-            if lane != Lane::Async {
+            if !can_be_stopped(lane) {
                 tracing::warn!(
                     task = %context.task(), id = %context.id(), ?limit,
                     "a body on a thread ran into its hard limit; it cannot be stopped and keeps its slot until it ends"
@@ -125,7 +125,7 @@ async fn soft_end(context: &TaskContext, limits: Limits, lane: Lane) -> TaskErro
         }
     };
     sleep(CANCEL_GRACE).await;
-    if lane != Lane::Async {
+    if !can_be_stopped(lane) {
         tracing::warn!(
             task = %context.task(), id = %context.id(), grace = ?CANCEL_GRACE,
             "a body on a thread goes on although its token is cancelled; it keeps its slot until it ends"
@@ -134,6 +134,11 @@ async fn soft_end(context: &TaskContext, limits: Limits, lane: Lane) -> TaskErro
         pending::<()>().await;
     }
     error
+}
+
+/// Whether giving up a run ends its body: by no longer polling it, or by killing its process.
+fn can_be_stopped(lane: Lane) -> bool {
+    matches!(lane, Lane::Async | Lane::Process)
 }
 
 async fn after(limit: Option<Duration>) -> Duration {

@@ -125,6 +125,7 @@ where
             args: planned.args,
             handler: planned.def.handler,
             lane,
+            memory: planned.def.memory,
             limits: planned.limits,
             slot: self.lanes[index(lane)].take_slot(),
             start,
