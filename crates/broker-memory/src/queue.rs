@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage_core::envelope::edit;
 use lovage_core::{
-    Failure, Fence, Millis, Outcome, Parked, Priority, Retention, TaskId, WorkerId, hours,
+    Failure, Fence, Millis, Outcome, Parked, Partitions, Priority, Retention, TaskId, WorkerId,
+    hours,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -36,6 +37,8 @@ pub(crate) struct Queue {
     pub(crate) cut: u64,
     /// The highest number of a task that was forwarded here.
     pub(crate) forwarded: u64,
+    /// How many partitions it was said to have: here they are all in one place.
+    pub(crate) partitions: Partitions,
     /// What wakes idle workers: one a ring, and a ring is kept until somebody waits.
     pub(crate) bell: Arc<Notify>,
     outcomes: HashMap<TaskId, (Bytes, Millis)>,

@@ -9,6 +9,7 @@ mod forward;
 mod lead;
 mod look;
 mod membership;
+mod partition;
 mod recover;
 mod reschedule;
 mod revive;

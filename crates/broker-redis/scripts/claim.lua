@@ -2,7 +2,8 @@
 -- KEYS  1 Q:meta   2 Q:tasks   3 Q:active:W   4 Q:scheduled   5 Q:ghosts   6 Q:facts   7 Q:dead   8 Q:reasons
 --       9 Q:bell   10-19 Q:ready:0 to 9
 -- ARGV  1 now, '' for Redis's clock   2 field of the lease in Q:meta   3 max, 1 to 1000
--- Reply 'no_lease' | {now, fence, held, ms until the next is due or -1, the ids, 16 bytes each, as one string, envelopes,
+--       4 division that the worker goes by   5 number of this partition, '' where the queue has no others
+-- Reply 'no_lease' | {'moved', division of the queue} | {now, fence, held, ms until the next is due or -1, the ids, 16 bytes each, as one string, envelopes,
 --       facts if any task has some}
 local meta, tasks, active, scheduled, ghosts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local facts, dead, reasons, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
@@ -13,7 +14,8 @@ local PROMOTED_MAX, SKIPPED_MAX = 1000, 1000
 local PROMOTED_BYTES_MAX, REPLY_BYTES_MAX = 4 * 1024 * 1024, 8 * 1024 * 1024
 
 local now, max = now_of(ARGV[1]), tonumber(ARGV[3])
-local settings = redis.call('HMGET', meta, ARGV[2], 'used', 'fence')
+local settings = redis.call('HMGET', meta, ARGV[2], 'used', 'fence', 'partitions')
+if (settings[4] or '') ~= ARGV[4] then return {'moved', settings[4] or ''} end
 local lease, used, fence = tonumber(settings[1]), settings[2] or '', tonumber(settings[3]) or 0
 if not lease or lease <= now then return 'no_lease' end
 local held = redis.call('HLEN', active)
@@ -67,6 +69,8 @@ local function quarantine(rubbish)
   local id = string.gsub(string.sub(redis.sha1hex(rubbish), 1, 32), '..', function(pair)
     return string.char(tonumber(pair, 16))
   end)
+  -- Where its id says that it is.
+  if ARGV[5] ~= '' then id = string.sub(id, 1, 12) .. struct.pack('>I4', tonumber(ARGV[5])) end
   local record = cmsgpack.pack({kind = 'malformed', message = 'an entry of ' .. #rubbish .. ' bytes in a ready list is no task id'})
   -- The same rubbish twice is one letter.
   local known = redis.call('ZSCORE', dead, id)

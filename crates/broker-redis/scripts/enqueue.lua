@@ -1,18 +1,21 @@
 -- enqueue.lua   -> ready | scheduled                    (docs/architecture.md#lifecycle)
 -- KEYS  1 Q:meta   2 Q:tasks   3 Q:scheduled   4 Q:bell   5.. Q:ready:N, for the levels named in ARGV 2
--- ARGV  1 now, '' for Redis's clock   2 levels of the tasks, a digit each   3.. id, envelope, at most 1000 pairs, no id twice
+-- ARGV  1 now, '' for Redis's clock   2 levels of the tasks, a digit each   3 division that the sender went by
+--       4.. id, envelope, at most 1000 pairs, no id twice
 -- Reply {'stored', positions of those that were there already} | {'full', len, bound} | {'malformed', position}
+--       | {'moved', division of the queue}
 local meta, tasks, scheduled, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local byte = string.byte
 
 local ids, n = {}, 0
-for at = 3, #ARGV, 2 do
+for at = 4, #ARGV, 2 do
   n = n + 1
   ids[n] = ARGV[at]
   if #ARGV[at + 1] < HEADER_BYTES then return {'malformed', n - 1} end
 end
 
-local settings = redis.call('HMGET', meta, 'bound', 'used')
+local settings = redis.call('HMGET', meta, 'bound', 'used', 'partitions')
+if (settings[3] or '') ~= ARGV[3] then return {'moved', settings[3] or ''} end
 local stored = hmget(tasks, ids)
 local duplicates = {}
 for i = 1, n do
@@ -29,7 +32,7 @@ end
 local now, fields, due, ready, n_ready, used = nil, {}, {}, {}, 0, ''
 for i = 1, n do
   if not stored[i] then
-    local envelope, start = ARGV[2 * i + 2], nil
+    local envelope, start = ARGV[2 * i + 3], nil
     -- Flag 1 is the early ack; the others are times.
     if 1 < byte(envelope, 2) then
       now = now or now_of(ARGV[1])

@@ -2,12 +2,13 @@
 -- What enqueue.lua does, for one task that names no times, as most sends are: with no helper to make and the fewest
 -- commands.
 -- KEYS  1 Q:meta   2 Q:tasks   3 Q:bell   4 Q:ready:N
--- ARGV  1 N   2 id   3 envelope
--- Reply {'stored', positions of those that were there already} | {'full', len, bound}
+-- ARGV  1 N   2 id   3 envelope   4 division that the sender went by
+-- Reply {'stored', positions of those that were there already} | {'full', len, bound} | {'moved', division of the queue}
 local meta, tasks, bell, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local level, id, envelope = ARGV[1], ARGV[2], ARGV[3]
 
-local settings = redis.call('HMGET', meta, 'bound', 'used')
+local settings = redis.call('HMGET', meta, 'bound', 'used', 'partitions')
+if (settings[3] or '') ~= ARGV[4] then return {'moved', settings[3] or ''} end
 local bound, used = tonumber(settings[1]), settings[2] or ''
 if bound and redis.call('HEXISTS', tasks, id) == 0 then
   local len = redis.call('HLEN', tasks)

@@ -1,13 +1,16 @@
 -- forward.lua   outbox -> ready | scheduled                (docs/decisions/007)
 -- Stores, by the code of enqueue.lua, which is the function `enqueue` here, what the queue has not seen.
 -- KEYS  those of enqueue.lua, and behind them Q:dead, Q:reasons
--- ARGV  1 now, '' for Redis's clock   2 levels of the tasks, a digit each   3.. number, id, envelope, at most 1000
--- Reply {'stored', how many, how many others were known} | {'full', len, bound}
+-- ARGV  1 now, '' for Redis's clock   2 levels of the tasks, a digit each   3 division that the sender went by
+--       4 highest number that the queue had seen when it was divided   5.. number, id, envelope, at most 1000
+-- Reply {'stored', how many, how many others were known} | {'full', len, bound} | {'moved', division of the queue}
 local meta, tasks, dead, reasons = KEYS[1], KEYS[2], KEYS[5 + #ARGV[2]], KEYS[6 + #ARGV[2]]
 
-local mark = tonumber(redis.call('HGET', meta, 'forwarded')) or 0
-local highest, known, seen, short, sent = mark, 0, {}, {}, {ARGV[1], ARGV[2]}
-for at = 3, #ARGV, 3 do
+local settings = redis.call('HMGET', meta, 'forwarded', 'partitions')
+if (settings[2] or '') ~= ARGV[3] then return {'moved', settings[2] or ''} end
+local mark = math.max(tonumber(settings[1]) or 0, tonumber(ARGV[4]))
+local highest, known, seen, short, sent = mark, 0, {}, {}, {ARGV[1], ARGV[2], ARGV[3]}
+for at = 5, #ARGV, 3 do
   local number, id, envelope = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
   highest = math.max(highest, number)
   local is_short = #envelope < HEADER_BYTES
@@ -37,4 +40,4 @@ for i = 1, #short, 2 do
   }))
 end
 redis.call('HSET', meta, 'forwarded', digits(highest))
-return {'stored', (#sent - 2 + #short) / 2 - #answer[2], known + #answer[2]}
+return {'stored', (#sent - 3 + #short) / 2 - #answer[2], known + #answer[2]}

@@ -15,8 +15,10 @@ use lovage_core::{
 use crate::bell::Bells;
 use crate::config::{ConnectError, RedisConfig};
 use crate::confirm::Confirming;
+use crate::divisions::Divisions;
 use crate::error::connection_error;
 use crate::keys::{BeatKeys, Keys, channels};
+use crate::partitioned::{self, by_id};
 use crate::routes::Routes;
 use crate::subscription::Subscription;
 use crate::transitions;
@@ -24,7 +26,7 @@ use crate::transitions;
 /// How long the outcome of a cancelled task is kept: nobody said, as its envelope is not read for it.
 pub(crate) const CANCELLED_KEPT: Duration = hours(1);
 /// Queues whose keys are remembered by one handle; more of them are spelled anew.
-const QUEUES_REMEMBERED_MAX: usize = 10_000;
+pub(crate) const QUEUES_REMEMBERED_MAX: usize = 10_000;
 
 /// A broker on one Redis. Clones share its connections: one for all verbs, and, opened when first needed, one a queue
 /// for [`Broker::wait`] and one for pushed outcomes.
@@ -44,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) channels: String,
     pub(crate) beat: BeatKeys,
     keys: Mutex<HashMap<QueueName, Arc<Keys>>>,
+    pub(crate) divisions: Arc<Divisions>,
     pub(crate) bells: Bells,
     subscription: Subscription,
     pub(crate) confirming: Confirming,
@@ -66,6 +69,11 @@ impl RedisBroker {
     /// [`ConnectError::Url`] and [`ConnectError::Namespace`] alone. A server that cannot be reached, or is too old, is
     /// an error of each verb.
     pub fn connect_later(config: &RedisConfig) -> Result<Self, ConnectError> {
+        Self::knowing(config, Arc::default())
+    }
+
+    /// With what another handle has heard of the division of queues, and hears from now on.
+    fn knowing(config: &RedisConfig, divisions: Arc<Divisions>) -> Result<Self, ConnectError> {
         let connection = Arc::new(Routes::new(config)?);
         let channels = channels(&config.namespace);
         Ok(Self {
@@ -78,6 +86,7 @@ impl RedisBroker {
                 connection,
                 channels,
                 keys: Mutex::default(),
+                divisions,
             }),
         })
     }
@@ -112,7 +121,7 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         tasks: Vec<Encoded>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        let stored = transitions::enqueue(&self.shared, queue, tasks, Durability::NONE).await?;
+        let stored = partitioned::enqueue(&self.shared, queue, tasks, Durability::NONE).await?;
         Ok(stored.answers)
     }
 
@@ -122,7 +131,7 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         max: NonZeroU16,
     ) -> Result<Claim, BrokerError> {
-        transitions::claim(&self.shared, queue, worker, max).await
+        partitioned::claim(&self.shared, queue, worker, max).await
     }
 
     async fn settle(
@@ -131,12 +140,11 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         settlements: Vec<Settlement>,
     ) -> Result<Settled, BrokerError> {
-        transitions::settle(&self.shared, queue, worker, settlements).await
+        partitioned::settle(&self.shared, queue, worker, settlements).await
     }
 
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), BrokerError> {
-        let keys = self.shared.keys(queue);
-        self.shared.bells.wait(&keys.bell, at_most).await
+        partitioned::wait(&self.shared, queue, at_most).await
     }
 
     async fn renew(
@@ -145,7 +153,7 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         lease: Duration,
     ) -> Result<Renewal, BrokerError> {
-        transitions::renew(&self.shared, queue, worker, lease).await
+        partitioned::renew(&self.shared, queue, worker, lease).await
     }
 
     async fn recover(
@@ -153,7 +161,7 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         patience: Duration,
     ) -> Result<Recovered, BrokerError> {
-        transitions::recover(&self.shared, queue, patience).await
+        partitioned::recover(&self.shared, queue, patience).await
     }
 }
 
@@ -164,7 +172,7 @@ impl Membership for RedisBroker {
         queue: &QueueName,
         lease: Duration,
     ) -> Result<(), BrokerError> {
-        transitions::register(&self.shared, queue, worker, lease).await
+        partitioned::register(&self.shared, queue, worker, lease).await
     }
 
     async fn holdings(
@@ -172,21 +180,24 @@ impl Membership for RedisBroker {
         worker: WorkerId,
         queue: &QueueName,
     ) -> Result<Vec<(TaskId, Fence)>, BrokerError> {
-        transitions::holdings(&self.shared, queue, worker).await
+        partitioned::holdings(&self.shared, queue, worker).await
     }
 
     async fn retire(&self, worker: WorkerId, queue: &QueueName) -> Result<bool, BrokerError> {
-        transitions::retire(&self.shared, queue, worker).await
+        partitioned::retire(&self.shared, queue, worker).await
     }
 
     async fn separate(&self) -> Result<Self, BrokerError> {
-        Self::connect(&self.shared.config)
-            .await
-            .map_err(connection_error)
+        let config = &self.shared.config;
+        let broker =
+            Self::knowing(config, self.shared.divisions.clone()).map_err(connection_error)?;
+        let connected = broker.shared.connection.connect().await;
+        connected.map_err(connection_error)?;
+        Ok(broker)
     }
 
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
-        transitions::retain(&self.shared, queue, retention).await
+        partitioned::retain(&self.shared, queue, retention).await
     }
 }
 
@@ -198,19 +209,25 @@ impl Results for RedisBroker {
         at_most: Duration,
     ) -> Result<Awaited, BrokerError> {
         let ask =
-            || transitions::outcome(&self.shared, queue, id, self.shared.subscription.handle());
+            || partitioned::outcome(&self.shared, queue, id, self.shared.subscription.handle());
         self.shared.subscription.outcome(id, at_most, ask).await
     }
 }
 
 impl Control for RedisBroker {
     async fn cancel(&self, queue: &QueueName, id: TaskId) -> Result<Cancelled, BrokerError> {
-        transitions::cancel(&self.shared, queue, id).await
+        by_id(&self.shared, queue, id, |name| async move {
+            transitions::cancel(&self.shared, &name, id).await
+        })
+        .await
     }
 
     async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
-        let answers = transitions::revive(&self.shared, queue, &[id]).await?;
-        Ok(answers == [true])
+        by_id(&self.shared, queue, id, |name| async move {
+            let answers = transitions::revive(&self.shared, &name, &[id]).await?;
+            Ok(answers == [true])
+        })
+        .await
     }
 
     async fn reschedule(
@@ -219,21 +236,27 @@ impl Control for RedisBroker {
         id: TaskId,
         when: When,
     ) -> Result<Rescheduled, BrokerError> {
-        transitions::reschedule(&self.shared, queue, id, when).await
+        by_id(&self.shared, queue, id, |name| async move {
+            transitions::reschedule(&self.shared, &name, id, when).await
+        })
+        .await
     }
 
     async fn bound(&self, queue: &QueueName, tasks_max: Option<u64>) -> Result<(), BrokerError> {
-        transitions::bound(&self.shared, queue, tasks_max).await
+        partitioned::bound(&self.shared, queue, tasks_max).await
     }
 }
 
 impl Inspect for RedisBroker {
     async fn state(&self, queue: &QueueName, id: TaskId) -> Result<Place, BrokerError> {
-        transitions::state(&self.shared, queue, id).await
+        by_id(&self.shared, queue, id, |name| async move {
+            transitions::state(&self.shared, &name, id).await
+        })
+        .await
     }
 
     async fn counts(&self, queue: &QueueName) -> Result<Counts, BrokerError> {
-        transitions::counts(&self.shared, queue).await
+        partitioned::counts(&self.shared, queue).await
     }
 
     async fn scheduled(
@@ -242,7 +265,7 @@ impl Inspect for RedisBroker {
         offset: usize,
         limit: usize,
     ) -> Result<Vec<Scheduled>, BrokerError> {
-        transitions::scheduled(&self.shared, queue, offset, limit).await
+        partitioned::scheduled(&self.shared, queue, offset, limit).await
     }
 
     async fn dead_letters(
@@ -251,6 +274,6 @@ impl Inspect for RedisBroker {
         offset: usize,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BrokerError> {
-        transitions::dead_letters(&self.shared, queue, offset, limit).await
+        partitioned::dead_letters(&self.shared, queue, offset, limit).await
     }
 }

@@ -19,9 +19,9 @@ use crate::config::RedisConfig;
 use crate::connection::Connection;
 use crate::error::connection_error;
 use crate::keys::Keys;
+use crate::partitioned;
 use crate::reply::{number, word};
 use crate::script::{Call, Script};
-use crate::transitions;
 
 /// Confirmed calls that travel at the same time; more of them wait for their turn. Each has many tasks where many are
 /// sent at once, so this bounds queues rather than sends.
@@ -256,7 +256,7 @@ impl Durable for RedisBroker {
         tasks: Vec<Encoded>,
         wanted: Durability,
     ) -> Result<Confirmed, EnqueueError> {
-        transitions::enqueue(&self.shared, queue, tasks, wanted).await
+        partitioned::enqueue(&self.shared, queue, tasks, wanted).await
     }
 }
 

@@ -8,6 +8,7 @@ use lovage_core::{
 };
 
 use crate::broker::RedisBroker;
+use crate::partitioned::{self, by_id};
 use crate::transitions;
 
 impl DeadLetters for RedisBroker {
@@ -16,7 +17,10 @@ impl DeadLetters for RedisBroker {
         queue: &QueueName,
         id: TaskId,
     ) -> Result<Option<DeadLetter>, BrokerError> {
-        transitions::dead_letter(&self.shared, queue, id).await
+        by_id(&self.shared, queue, id, |name| async move {
+            transitions::dead_letter(&self.shared, &name, id).await
+        })
+        .await
     }
 
     async fn revive_many(
@@ -24,7 +28,7 @@ impl DeadLetters for RedisBroker {
         queue: &QueueName,
         ids: Vec<TaskId>,
     ) -> Result<Vec<bool>, BrokerError> {
-        transitions::revive(&self.shared, queue, &ids).await
+        partitioned::revive_many(&self.shared, queue, &ids).await
     }
 
     async fn revive_edited(
@@ -33,21 +37,25 @@ impl DeadLetters for RedisBroker {
         died_at: Millis,
         task: Encoded,
     ) -> Result<bool, BrokerError> {
-        transitions::revive_edited(&self.shared, queue, died_at, &task).await
+        let task = &task;
+        by_id(&self.shared, queue, task.id(), |name| async move {
+            transitions::revive_edited(&self.shared, &name, died_at, task).await
+        })
+        .await
     }
 
     async fn purge(&self, queue: &QueueName, ids: Vec<TaskId>) -> Result<Vec<bool>, BrokerError> {
-        transitions::purge(&self.shared, queue, &ids).await
+        partitioned::purge(&self.shared, queue, &ids).await
     }
 
     async fn purge_older(&self, queue: &QueueName, age: Duration) -> Result<Purged, BrokerError> {
-        transitions::purge_older(&self.shared, queue, age).await
+        partitioned::purge_older(&self.shared, queue, age).await
     }
 
     async fn dead_letters_summary(
         &self,
         queue: &QueueName,
     ) -> Result<DeadLettersSummary, BrokerError> {
-        transitions::dead_letters_summary(&self.shared, queue).await
+        partitioned::summary(&self.shared, queue).await
     }
 }

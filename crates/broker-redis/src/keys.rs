@@ -125,6 +125,9 @@ pub(crate) const LEASE_FIELDS: &str = "lease:";
 /// The field of `Q:meta` with the bound of the queue.
 pub(crate) const BOUND_FIELD: &str = "bound";
 
+/// The field of `Q:meta` with the division of the queue, in its first partition alone.
+pub(crate) const PARTITIONS_FIELD: &str = "partitions";
+
 /// The field of a worker's lease in `Q:meta`.
 pub(crate) fn lease_field(worker: WorkerId) -> String {
     format!("{LEASE_FIELDS}{worker}")

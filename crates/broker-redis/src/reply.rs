@@ -14,6 +14,14 @@ pub(crate) fn word(value: &Value) -> &[u8] {
     }
 }
 
+/// A text, empty where there is none.
+pub(crate) fn text(value: &Value) -> &[u8] {
+    match value {
+        Value::BulkString(text) => text,
+        _ => &[],
+    }
+}
+
 pub(crate) fn list(value: Value) -> Option<Vec<Value>> {
     match value {
         Value::Array(items) => Some(items),
@@ -47,12 +55,13 @@ pub(crate) fn id(value: &Value) -> Option<TaskId> {
     }
 }
 
-/// An instant from a score: those come as text, large ones with an exponent.
+/// An instant from a score: those come as text from a script, large ones with an exponent.
 pub(crate) fn instant(score: &Value) -> Option<Millis> {
-    let Value::BulkString(text) = score else {
-        return None;
+    let ms: f64 = match score {
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
+        Value::Double(ms) => *ms,
+        _ => return None,
     };
-    let ms: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -10,6 +10,7 @@ use lovage_core::{
 };
 
 use crate::broker::RedisBroker;
+use crate::partitioned;
 use crate::transitions;
 
 impl Schedules for RedisBroker {
@@ -70,7 +71,7 @@ impl Schedules for RedisBroker {
         queue: &QueueName,
         outgoing: Vec<Outgoing>,
     ) -> Result<Forwarded, EnqueueError> {
-        transitions::forward(&self.shared, queue, outgoing).await
+        partitioned::forward(&self.shared, queue, outgoing).await
     }
 
     async fn forwarded(&self, queue: &QueueName, up_to: u64) -> Result<bool, BrokerError> {

@@ -16,10 +16,14 @@ mod forwarded;
 mod holdings;
 mod lead;
 mod leader;
+mod look;
 mod outbox;
 mod outcome;
+mod partition;
+mod partitions;
 mod purge;
 mod purge_older;
+mod ranks;
 mod recover;
 mod register;
 mod renew;
@@ -51,10 +55,14 @@ pub(crate) use forwarded::forwarded;
 pub(crate) use holdings::holdings;
 pub(crate) use lead::lead;
 pub(crate) use leader::leader;
+pub(crate) use look::{Looked, look};
 pub(crate) use outbox::outbox;
 pub(crate) use outcome::{Asked, outcome};
+pub(crate) use partition::partition;
+pub(crate) use partitions::partitions;
 pub(crate) use purge::purge;
 pub(crate) use purge_older::purge_older;
+pub(crate) use ranks::ranks;
 pub(crate) use recover::recover;
 pub(crate) use register::register;
 pub(crate) use renew::renew;
@@ -74,7 +82,24 @@ pub(crate) use state::state;
 use lovage_core::{Cut, Fence, Millis, TaskId};
 use redis::Value;
 
-use crate::reply::{bytes, list, number};
+use crate::divisions::Division;
+use crate::reply::{bytes, list, number, text, word};
+
+/// What a partition answers to who may not know that it is one.
+pub(crate) enum Answer<T> {
+    /// It is where the caller thinks.
+    Here(T),
+    /// The queue is divided in another way than the caller went by: nothing happened.
+    Moved(Division),
+}
+
+/// The division that `reply` tells of, if it says that the caller went by another.
+fn moved(reply: &Value) -> Option<Division> {
+    match reply {
+        Value::Array(items) if word(reply) == b"moved" => Division::parse(text(items.get(1)?)),
+        _ => None,
+    }
+}
 
 /// A fence as a processing list holds it.
 fn mark(fence: Fence) -> String {

@@ -2,18 +2,24 @@
 
 use std::future::Future;
 
-use lovage_core::{Clock, Control, DeadLetters, Durable, Inspect, Membership, Results, Schedules};
+use lovage_core::{
+    Clock, Control, DeadLetters, Durable, Inspect, Membership, Partitioning, Partitions, Results,
+    Schedules, TaskId,
+};
 
 /// A broker that keeps the whole contract.
 pub trait WholeBroker:
-    Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable
+    Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable + Partitioning
 {
 }
 
 impl<B> WholeBroker for B where
-    B: Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable
+    B: Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable + Partitioning
 {
 }
+
+/// The queues that laws speak of.
+pub const QUEUES: [&str; 4] = ["mail", "reports", "other", "none"];
 
 /// Makes a broker for one law, and keeps alive what it runs on.
 pub trait Harness: Send + Sync + 'static {
@@ -22,4 +28,24 @@ pub trait Harness: Send + Sync + 'static {
 
     /// A handle on a broker that holds nothing and goes by `clock`.
     fn start(&mut self, clock: Clock) -> impl Future<Output = Self::Broker> + Send;
+
+    /// How many partitions each of [`QUEUES`] has there.
+    fn partitions(&self) -> Partitions {
+        Partitions::ONE
+    }
+
+    /// Tells for which law it is.
+    #[must_use]
+    fn of_law(self, _law: &str) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
+    /// The id of another task. Of a queue with partitions every law holds where all tasks are in one; most hold wherever
+    /// they are.
+    fn id(&self) -> TaskId {
+        TaskId::random()
+    }
 }

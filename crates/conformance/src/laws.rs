@@ -13,6 +13,7 @@ pub mod forward;
 pub mod inspect;
 pub mod lead;
 pub mod lease;
+pub mod partition;
 pub mod priorities;
 pub mod recover;
 pub mod reschedule;

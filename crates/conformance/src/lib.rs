@@ -12,6 +12,6 @@ pub mod model;
 mod suite;
 mod world;
 
-pub use harness::{Harness, WholeBroker};
+pub use harness::{Harness, QUEUES, WholeBroker};
 pub use suite::{Law, hold};
-pub use world::{LEASE, PATIENCE, World, payload};
+pub use world::{LEASE, PATIENCE, TAIL, World, payload};

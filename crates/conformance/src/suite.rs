@@ -167,6 +167,14 @@ macro_rules! suite {
                 holdings_are_what_was_claimed_and_not_settled
                 a_separate_handle_sees_the_same_data
             }
+            partition {
+                a_queue_is_divided_once_and_for_all
+                a_queue_that_holds_tasks_is_not_divided
+                a_partitioned_queue_is_one_queue
+                a_stale_partition_count_misplaces_nothing
+                a_worker_of_before_a_division_serves_all_of_the_queue
+                a_partitioned_queue_is_bounded_as_one
+            }
             priorities {
                 higher_priorities_are_claimed_first_on_all_ten_levels
                 a_higher_priority_overtakes_what_waits_already
@@ -323,7 +331,8 @@ macro_rules! each_law {
                 $(
                     #[::tokio::test]
                     async fn $law() {
-                        $crate::laws::$verb::$law($harness).await;
+                        let harness = $crate::Harness::of_law($harness, stringify!($law));
+                        $crate::laws::$verb::$law(harness).await;
                     }
                 )*
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Awaited, Batch, Broker, Claim, Clock, Delivery, Encoded, Enqueued, Envelope, Inspect,
+    Awaited, Batch, Broker, Claim, Clock, Control, Delivery, Encoded, Enqueued, Envelope, Inspect,
     ManualClock, Membership, Millis, Outcome, Place, QueueName, Recovered, Results, Settled,
     Settlement, TaskId, TaskName, Verdict, WorkerId, ms, secs,
 };
@@ -18,6 +18,8 @@ pub(crate) use beats::{BEAT_LEASE, held, ids_out, names_of, removing, schedule_n
 
 /// The lease of every worker in a law, unless it says another.
 pub const LEASE: Duration = secs(15);
+/// The last four bytes of the ids that laws name: by them a task has its partition.
+pub const TAIL: u32 = 3;
 /// The span between the two looks of recovery.
 pub const PATIENCE: Duration = secs(5);
 /// Longer than a law lives: a wait that ends was woken.
@@ -33,7 +35,7 @@ pub struct World<H: Harness> {
     pub clock: ManualClock,
     /// The queue that the verbs below speak of.
     pub queue: QueueName,
-    _harness: H,
+    harness: H,
 }
 
 impl<H: Harness> World<H> {
@@ -45,7 +47,7 @@ impl<H: Harness> World<H> {
             broker,
             clock,
             queue: queue("mail"),
-            _harness: harness,
+            harness,
         }
     }
 
@@ -55,7 +57,7 @@ impl<H: Harness> World<H> {
             broker: harness.start(Clock::System).await,
             clock: ManualClock::default(),
             queue: queue("mail"),
-            _harness: harness,
+            harness,
         }
     }
 
@@ -81,7 +83,7 @@ impl<H: Harness> World<H> {
 
     /// A task with no option set.
     pub fn envelope(&self) -> Envelope {
-        self.envelope_of(TaskId::random())
+        self.envelope_of(self.harness.id())
     }
 
     /// A task with this id.
@@ -96,6 +98,14 @@ impl<H: Harness> World<H> {
             priority: lovage_core::Priority::new(level),
             ..self.envelope()
         }
+    }
+
+    /// Bounds the queue, so that as many tasks as the law says fit into the partition that they are in.
+    pub async fn bound(&self, tasks_max: Option<u64>) {
+        let partitions = u64::from(self.harness.partitions().get());
+        let bound = tasks_max.map(|max| max * partitions);
+        let bounded = self.broker.bound(&self.queue, bound).await;
+        bounded.expect("a bound is set");
     }
 
     /// Sends `count` tasks in one call.
@@ -288,9 +298,11 @@ pub(crate) fn ids_of(deliveries: &[Delivery]) -> Vec<TaskId> {
     deliveries.iter().map(|delivery| delivery.id).collect()
 }
 
-/// An id that sorts by `n`.
+/// An id that sorts by `n`. All are in one partition: [`TAIL`] names it.
 pub(crate) fn id(n: u8) -> TaskId {
-    TaskId::from_bytes([n; 16])
+    let mut bytes = [n; 16];
+    bytes[12..].copy_from_slice(&TAIL.to_be_bytes());
+    TaskId::from_bytes(bytes)
 }
 
 /// A queue of this name.

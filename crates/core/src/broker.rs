@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::dead_letters::Cut;
+use crate::durable::Confirmation;
 use crate::envelope::{Encoded, When};
 use crate::error::Failure;
 use crate::ids::{QueueName, TaskId, WorkerId};
@@ -32,13 +33,13 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// Stores tasks in `queue` and makes them ready or scheduled; at most [`BATCH_MAX`].
     ///
     /// An id that the queue already holds, or that stands twice in `tasks`, is one task: answered
-    /// [`Enqueued::Duplicate`], nothing is written for it. Either all the others are stored or none is. Answers
-    /// come in the order of `tasks`.
+    /// [`Enqueued::Duplicate`], nothing is written for it. Either all the others are stored or none is, in each
+    /// partition where the queue has several. Answers come in the order of `tasks`.
     ///
     /// # Errors
     /// [`EnqueueError::Unknown`] if no answer came: the tasks may be stored. Sending the same ids again is safe unless
-    /// a task may run at most once.
-    /// Every other error says that none is stored.
+    /// a task may run at most once. [`EnqueueError::InPart`], of a queue with partitions alone, says of each task what
+    /// became of it. Every other error says that none is stored.
     fn enqueue(
         &self,
         queue: &QueueName,
@@ -416,7 +417,7 @@ pub enum BrokerError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnqueueError {
-    /// The queue has reached its bound: none is stored.
+    /// The queue has reached its bound: none is stored. Of a queue with partitions the numbers are those of the full one.
     #[error("queue {queue} is full: {len} tasks of {bound}; try again when workers have caught up")]
     QueueFull {
         /// The queue.
@@ -442,6 +443,16 @@ pub enum EnqueueError {
     /// most once: an id is free once its task is gone, and one that has ended meanwhile runs again.
     #[error("the broker did not answer; the tasks may have been accepted: {0}")]
     Unknown(#[source] TransportError),
+    /// Some partitions of the queue took their tasks, others did not.
+    #[error("only some of the tasks were accepted; of the others: {error}")]
+    InPart {
+        /// Of each task in its order what became of it; `None` is as `error` says.
+        answers: Vec<Option<Enqueued>>,
+        /// Who has confirmed those that were accepted, where that was asked for.
+        by: Confirmation,
+        /// What holds of every other one: none of these is stored, unless it says [`Self::Unknown`].
+        error: Box<Self>,
+    },
 }
 
 impl From<BrokerError> for EnqueueError {

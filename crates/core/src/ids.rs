@@ -251,6 +251,15 @@ name_type!(
     QueueName,
     "queue name"
 );
+impl QueueName {
+    /// The name under which a broker keeps partition `number`, from 1 on; the first one has the queue's own.
+    ///
+    /// No queue has it: [`parse`](Self::parse) takes no `#`.
+    #[must_use]
+    pub fn partition(&self, number: u8) -> Self {
+        Self(format!("{self}#{number}").into())
+    }
+}
 name_type!(
     /// The name of a task, by which a worker finds its body.
     TaskName,
@@ -293,6 +302,13 @@ mod tests {
         ] {
             assert_eq!(QueueName::parse(name).unwrap().as_str(), name);
         }
+    }
+
+    #[test]
+    fn no_queue_has_the_name_of_a_partition() {
+        let partition = QueueName::parse("shop/v2").unwrap().partition(7);
+        assert_eq!(partition.as_str(), "shop/v2#7");
+        assert!(QueueName::parse(partition.as_str()).is_err());
     }
 
     #[test]

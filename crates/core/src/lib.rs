@@ -15,6 +15,7 @@ mod lifecycle;
 mod membership;
 mod options;
 mod outcome;
+mod partitions;
 mod registry;
 mod retry;
 mod schedules;
@@ -45,6 +46,7 @@ pub use lifecycle::{Event, State as Place};
 pub use membership::Membership;
 pub use options::{Ack, Priority, ResultPolicy, TaskOptions};
 pub use outcome::{Outcome, RESULT_BYTES_MAX};
+pub use partitions::{PARTITIONS_MAX, Partitioned, Partitioning, Partitions, PartitionsError};
 pub use registry::{Registry, RegistryBuilder, RegistryError};
 pub use retry::{Backoff, RetryPolicy};
 pub use schedules::{

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use lovage_core::{
     Amended, Amendment, Awaited, BeatId, BeatRole, Broker, BrokerError, Cancelled, Claim,
     Confirmed, Control, Counts, DeadLetter, Durability, Durable, Encoded, EnqueueError, Enqueued,
-    Fence, Forwarded, Inspect, Lead, Leader, Looked, Membership, Outgoing, Place, QueueName,
-    Recovered, Renewal, Rescheduled, Results, Retention, ScheduleName, Scheduled, Schedules,
-    Settled, Settlement, StoredSchedule, TaskId, When, WorkerId,
+    Fence, Forwarded, Inspect, Lead, Leader, Looked, Membership, Outgoing, Partitioned,
+    Partitioning, Partitions, Place, QueueName, Recovered, Renewal, Rescheduled, Results,
+    Retention, ScheduleName, Scheduled, Schedules, Settled, Settlement, StoredSchedule, TaskId,
+    When, WorkerId,
 };
 
 use crate::error::ConnectError;
@@ -362,6 +363,20 @@ impl Control for AnyBroker {
 
     async fn bound(&self, queue: &QueueName, tasks_max: Option<u64>) -> Result<(), BrokerError> {
         each!(self, broker => broker.bound(queue, tasks_max).await)
+    }
+}
+
+impl Partitioning for AnyBroker {
+    async fn partition(
+        &self,
+        queue: &QueueName,
+        partitions: Partitions,
+    ) -> Result<Partitioned, BrokerError> {
+        each!(self, broker => broker.partition(queue, partitions).await)
+    }
+
+    async fn partitions(&self, queue: &QueueName) -> Result<Partitions, BrokerError> {
+        each!(self, broker => broker.partitions(queue).await)
     }
 }
 

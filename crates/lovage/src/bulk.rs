@@ -8,7 +8,7 @@ use lovage_core::{BATCH_MAX, Encoded, QueueName, TaskId};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::deliver::{Kept, Manner};
+use crate::deliver::{Delivered, Kept, Manner};
 use crate::error::{SendAllError, SendError};
 use crate::gather::BATCH_BYTES_MAX;
 use crate::handle::Handle;
@@ -42,9 +42,8 @@ struct Gathered {
 }
 
 struct Trip {
-    ids: Vec<TaskId>,
     bytes: usize,
-    end: Result<Kept, SendError>,
+    sent: Delivered,
 }
 
 pub(crate) async fn send_all<I>(
@@ -133,10 +132,9 @@ impl Bulk {
         self.travelling += bytes;
         let (client, task) = (self.client.clone(), self.task);
         self.trips.spawn(async move {
-            let ids = tasks.iter().map(Encoded::id).collect();
             let (queue, manner) = way;
-            let end = client.deliver_batch(&queue, tasks, manner, task).await;
-            Trip { ids, bytes, end }
+            let sent = client.deliver_batch(&queue, tasks, manner, task).await;
+            Trip { bytes, sent }
         });
         Ok(())
     }
@@ -149,15 +147,18 @@ impl Bulk {
         // Nothing aborts a call, so it can only have panicked: that is the broker's bug, and the caller's to see.
         let trip = trip.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         self.travelling -= trip.bytes;
-        match &trip.end {
-            Ok(Kept::ByBroker) => self.accepted.extend(trip.ids),
+        let sent = trip.sent;
+        self.accepted.extend(sent.accepted);
+        self.unconfirmed.extend(sent.unconfirmed);
+        match &sent.end {
+            Ok(Kept::ByBroker) => self.accepted.extend(sent.left),
             #[cfg(feature = "spool")]
-            Ok(Kept::Locally) => self.spooled.extend(trip.ids),
-            Err(SendError::Unknown { .. }) => self.unknown.extend(trip.ids),
-            Err(SendError::NotConfirmed { .. }) => self.unconfirmed.extend(trip.ids),
+            Ok(Kept::Locally) => self.spooled.extend(sent.left),
+            Err(SendError::Unknown { .. }) => self.unknown.extend(sent.left),
+            Err(SendError::NotConfirmed { .. }) => self.unconfirmed.extend(sent.left),
             Err(_) => {}
         }
-        trip.end.map(|_| true)
+        sent.end.map(|_| true)
     }
 
     /// Starts no more calls, and waits for those that travel: what they did belongs into the error.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[cfg(feature = "memory")]
 use lovage_core::Enqueued;
-use lovage_core::{Durability, Encoded, QueueName, TaskId};
+use lovage_core::{Durability, Encoded, EnqueueError, QueueName, TaskId};
 use tokio::time::Instant;
 
 use crate::any_broker::AnyBroker;
@@ -15,7 +15,7 @@ use crate::client::Client;
 #[cfg(feature = "memory")]
 use crate::client::Mode;
 use crate::error::SendError;
-use crate::gather::{Gather, Receipt, call};
+use crate::gather::{Gather, Receipt, call, too_few};
 use crate::retry::{Attempts, instant_in};
 
 /// So many lines of sends are kept; then those of queues that nobody is sending to are given up.
@@ -135,37 +135,58 @@ impl Client {
     pub(crate) async fn deliver_batch(
         &self,
         queue: &QueueName,
-        batch: Vec<Encoded>,
+        mut batch: Vec<Encoded>,
         manner: Manner,
         task: &'static str,
-    ) -> Result<Kept, SendError> {
-        let Some(first) = batch.first().map(Encoded::id) else {
-            return Ok(Kept::ByBroker);
-        };
+    ) -> Delivered {
+        let mut sent = Delivered::default();
         #[cfg(feature = "spool")]
         if let Some(spool) = &self.0.spool {
-            return self
-                .deliver_or_spool(spool, queue, batch, manner, task)
-                .await;
+            sent.left = batch.iter().map(Encoded::id).collect();
+            if !batch.is_empty() {
+                let end = self.deliver_or_spool(spool, queue, batch, manner, task);
+                sent.end = end.await;
+            }
+            return sent;
         }
         let wanted = self.wanted(manner);
         let mut attempts = Attempts::at(&batch, self.ends(manner));
-        loop {
+        while let Some(first) = batch.first().map(Encoded::id) {
             let deadline = attempts.deadline();
-            match call(self.broker(), queue, batch.clone(), wanted, deadline).await {
+            let answer = call(self.broker(), queue, batch.clone(), wanted, deadline).await;
+            let (mut receipts, error) = match answer {
                 Ok(receipts) => {
-                    self.accepted(queue, &batch, &receipts).await;
-                    let short = receipts.iter().find(|receipt| !receipt.by.meets(&wanted));
-                    return short.map_or(Ok(Kept::ByBroker), |receipt| {
-                        confirmed(receipt, wanted, first).map(|()| Kept::ByBroker)
-                    });
+                    let error = (receipts.len() < batch.len()).then(too_few);
+                    (receipts.into_iter().map(Some).collect(), error)
                 }
-                Err(error) => {
-                    let end = attempts.failed(error).await;
-                    end.map_err(|error| SendError::from_enqueue(error, first, task))?;
+                Err(EnqueueError::InPart { answers, by, error }) => {
+                    let receipt = |enqueued| Receipt { enqueued, by };
+                    let receipts = answers.into_iter().map(|answer| answer.map(receipt));
+                    (receipts.collect(), Some(*error))
+                }
+                Err(error) => (vec![None; batch.len()], Some(error)),
+            };
+            receipts.resize(batch.len(), None);
+            let (tasks, receipts) = taken(&mut batch, receipts);
+            self.accepted(queue, &tasks, &receipts).await;
+            for (task, receipt) in tasks.iter().zip(&receipts) {
+                match confirmed(receipt, wanted, task.id()) {
+                    Ok(()) => sent.accepted.push(task.id()),
+                    Err(error) => {
+                        sent.unconfirmed.push(task.id());
+                        sent.end = Err(error);
+                    }
                 }
             }
+            if let Some(error) = error
+                && let Err(error) = attempts.failed(error).await
+            {
+                sent.end = Err(SendError::from_enqueue(error, first, task));
+                break;
+            }
         }
+        sent.left = batch.iter().map(Encoded::id).collect();
+        sent
     }
 
     pub(crate) fn wanted(&self, manner: Manner) -> Durability {
@@ -204,6 +225,44 @@ impl Client {
                     Box::pin(inline.run_eagerly(self, queue, task.id())).await;
                 }
             }
+        }
+    }
+}
+
+/// Takes what a broker has taken out of `batch`.
+fn taken(batch: &mut Vec<Encoded>, receipts: Vec<Option<Receipt>>) -> (Vec<Encoded>, Vec<Receipt>) {
+    let (mut taken, mut kept) = (Vec::new(), Vec::new());
+    let mut left = Vec::new();
+    for (task, receipt) in std::mem::take(batch).into_iter().zip(receipts) {
+        match receipt {
+            Some(receipt) => {
+                taken.push(task);
+                kept.push(receipt);
+            }
+            None => left.push(task),
+        }
+    }
+    *batch = left;
+    (taken, kept)
+}
+
+/// What became of a batch.
+pub(crate) struct Delivered {
+    pub(crate) accepted: Vec<TaskId>,
+    /// Stored, and not confirmed as was wanted.
+    pub(crate) unconfirmed: Vec<TaskId>,
+    /// What `end` speaks of: all that is in neither.
+    pub(crate) left: Vec<TaskId>,
+    pub(crate) end: Result<Kept, SendError>,
+}
+
+impl Default for Delivered {
+    fn default() -> Self {
+        Self {
+            accepted: Vec::new(),
+            unconfirmed: Vec::new(),
+            left: Vec::new(),
+            end: Ok(Kept::ByBroker),
         }
     }
 }

@@ -156,6 +156,11 @@ impl SendError {
             EnqueueError::Refused(source) => Self::Refused(source),
             EnqueueError::Misconfigured(source) => Self::Misconfigured(source),
             EnqueueError::Unknown(source) => Self::Unknown { id, source },
+            // Of many: which of them it is true of is not said here.
+            EnqueueError::InPart { .. } => Self::Unknown {
+                id,
+                source: TransportError::new(error),
+            },
             // BatchTooLarge, and what a newer core adds: nothing is stored unless it says Unknown.
             other => Self::invalid(task, &other),
         }
@@ -166,7 +171,8 @@ impl SendError {
 #[derive(Debug, thiserror::Error)]
 #[error("{} tasks were accepted before this: {source}", accepted.len())]
 pub struct SendAllError {
-    /// The tasks that are certainly accepted, in any order. A batch is accepted whole or not at all.
+    /// The tasks that are certainly accepted, in any order. A batch is accepted whole or not at all, in each partition
+    /// where the queue has several.
     pub accepted: Vec<TaskId>,
     /// Tasks that may have been accepted: sending them again with the same ids is safe unless they may run at most
     /// once.

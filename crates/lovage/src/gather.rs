@@ -156,6 +156,15 @@ impl<B: Durable> Gather<B> {
             Err(EnqueueError::QueueFull { len, bound, .. }) if 1 < batch.len() => {
                 self.send_what_fits(batch, len, bound).await;
             }
+            Err(EnqueueError::InPart { answers, by, error }) => {
+                let rest = answer_some(batch, answers, by);
+                match *error {
+                    EnqueueError::QueueFull { len, bound, .. } if 1 < rest.len() => {
+                        self.send_what_fits(rest, len, bound).await;
+                    }
+                    error => refuse(rest, &error),
+                }
+            }
             Err(error) => refuse(batch, &error),
         }
     }
@@ -178,6 +187,10 @@ impl<B: Durable> Gather<B> {
                 for (waiting, answer) in batch.into_iter().zip(answers) {
                     let _ = waiting.answer.send(Ok(answer));
                 }
+            }
+            Err(EnqueueError::InPart { answers, by, error }) => {
+                refuse(rest, &full(len));
+                refuse(answer_some(batch, answers, by), &error);
             }
             Err(error) => {
                 refuse(rest, &full(len));
@@ -333,6 +346,23 @@ pub(crate) fn batch_len(sizes: impl Iterator<Item = usize>) -> usize {
         .count()
 }
 
+/// Answers those whose tasks were taken, and gives back the others.
+fn answer_some(
+    batch: Vec<Waiting>,
+    answers: Vec<Option<Enqueued>>,
+    by: Confirmation,
+) -> Vec<Waiting> {
+    let mut others = Vec::new();
+    for (waiting, answer) in batch.into_iter().zip(answers) {
+        match answer {
+            // One who waits no more does not take the answer.
+            Some(enqueued) => drop(waiting.answer.send(Ok(Receipt { enqueued, by }))),
+            None => others.push(waiting),
+        }
+    }
+    others
+}
+
 fn refuse(batch: Vec<Waiting>, error: &EnqueueError) {
     for waiting in batch {
         let _ = waiting.answer.send(Err(copy(error)));
@@ -359,7 +389,7 @@ pub(crate) fn no_answer() -> BrokerError {
     BrokerError::Unknown(TransportError::new("no answer came within the deadline"))
 }
 
-fn too_few() -> EnqueueError {
+pub(crate) fn too_few() -> EnqueueError {
     EnqueueError::Unknown(TransportError::new(
         "the broker answered for fewer tasks than it was given",
     ))

@@ -45,6 +45,7 @@ mod deliver;
 mod error;
 mod gather;
 mod handle;
+mod partition;
 pub mod prelude;
 pub mod process;
 mod retry;
@@ -73,6 +74,7 @@ pub use lovage_core::{
 pub use lovage_macros::periodic;
 #[cfg(feature = "macros")]
 pub use lovage_macros::task;
+pub use partition::PartitionError;
 pub use send::{IntoSending, Sending};
 #[cfg(feature = "spool")]
 pub use spool::{SetAside, Spool, SpoolConfig, SpoolError, SpoolStats};

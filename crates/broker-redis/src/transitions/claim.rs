@@ -5,26 +5,27 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use lovage_core::{
-    BATCH_MAX, Batch, BrokerError, Claim, Delivery, Fence, Millis, Parked, QueueName, TaskId,
-    WorkerId,
+    BATCH_MAX, Batch, BrokerError, Claim, Delivery, Fence, Millis, Parked, TaskId, WorkerId,
 };
 use redis::Value;
 
 use crate::broker::Shared;
+use crate::divisions::Part;
 use crate::error::unexpected;
 use crate::keys::lease_field;
 use crate::reply::{bytes, count, list, number, word};
 use crate::script::{Script, script};
+use crate::transitions::{Answer, moved};
 
 static CLAIM: LazyLock<Script> = script!("claim", Run, ["now", "chunks", "envelope", "places"]);
 
 pub(crate) async fn claim(
     shared: &Shared,
-    queue: &QueueName,
+    part: &Part,
     worker: WorkerId,
     max: NonZeroU16,
-) -> Result<Claim, BrokerError> {
-    let keys = shared.keys(queue);
+) -> Result<Answer<Claim>, BrokerError> {
+    let keys = shared.keys(&part.name);
     let active = keys.active(worker);
     let lease = lease_field(worker);
     let now = shared.now();
@@ -56,14 +57,22 @@ pub(crate) async fn claim(
             ])
             .arg(&now)
             .arg(&lease)
-            .arg(max);
+            .arg(max)
+            .arg(&part.division)
+            .arg(
+                part.number
+                    .map_or_else(String::new, |number| number.to_string()),
+            );
         })
         .await?;
     if word(&reply) == b"no_lease" {
-        return Ok(Claim::NoLease);
+        return Ok(Answer::Here(Claim::NoLease));
+    }
+    if let Some(division) = moved(&reply) {
+        return Ok(Answer::Moved(division));
     }
     read(reply)
-        .map(Claim::Granted)
+        .map(|batch| Answer::Here(Claim::Granted(batch)))
         .ok_or_else(|| unexpected("claim"))
 }
 

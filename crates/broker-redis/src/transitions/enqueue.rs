@@ -11,27 +11,29 @@ use lovage_core::{
 use redis::Value;
 
 use crate::broker::Shared;
+use crate::divisions::Part;
 use crate::error::unexpected;
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, script};
 use crate::transitions::enqueue_plain::enqueue_plain;
+use crate::transitions::{Answer, moved};
 
 static ENQUEUE: LazyLock<Script> =
     script!("enqueue", Refuse, ["now", "chunks", "envelope", "places"]);
 
 pub(crate) async fn enqueue(
     shared: &Shared,
-    queue: &QueueName,
-    tasks: Vec<Encoded>,
+    part: &Part,
+    tasks: &[Encoded],
     wanted: Durability,
-) -> Result<Confirmed, EnqueueError> {
+) -> Result<Answer<Confirmed>, EnqueueError> {
     if BATCH_MAX < tasks.len() {
         return Err(EnqueueError::BatchTooLarge { count: tasks.len() });
     }
-    if let [task] = tasks.as_slice()
+    if let [task] = tasks
         && edit::is_plain(task.bytes())
     {
-        return enqueue_plain(shared, queue, task, wanted).await;
+        return enqueue_plain(shared, part, task, wanted).await;
     }
     let mut answers = vec![Enqueued::New; tasks.len()];
     let mut seen = HashSet::with_capacity(tasks.len());
@@ -47,33 +49,36 @@ pub(crate) async fn enqueue(
         }
     }
     if sent.is_empty() {
-        return Ok(Confirmed {
+        return Ok(Answer::Here(Confirmed {
             answers,
             by: Confirmation::default(),
-        });
+        }));
     }
 
-    let keys = shared.keys(queue);
+    let keys = shared.keys(&part.name);
     let (levels, ready) = keys.levels(levels_used);
     let mut names: Vec<&str> = vec![&keys.meta, &keys.tasks, &keys.scheduled, &keys.bell];
     names.extend(ready);
     let now = shared.now();
     let (reply, by) = shared
         .run_confirmed(wanted, &keys, &ENQUEUE, |call| {
-            call.keys(&names).arg(&now).arg(&levels);
+            call.keys(&names).arg(&now).arg(&levels).arg(&part.division);
             for &position in &sent {
                 let task = &tasks[position];
                 call.arg(task.id().as_bytes()).arg(&**task.bytes());
             }
         })
         .await?;
-    let marked = read(reply, queue)?;
+    if let Some(division) = moved(&reply) {
+        return Ok(Answer::Moved(division));
+    }
+    let marked = read(reply, &part.name)?;
     for index in marked {
         if let Some(&position) = sent.get(index) {
             answers[position] = Enqueued::Duplicate;
         }
     }
-    Ok(Confirmed { answers, by })
+    Ok(Answer::Here(Confirmed { answers, by }))
 }
 
 /// The positions of the duplicates.

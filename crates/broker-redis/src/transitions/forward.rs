@@ -7,9 +7,11 @@ use lovage_core::{BATCH_MAX, EnqueueError, Forwarded, Outgoing, QueueName};
 use redis::Value;
 
 use crate::broker::Shared;
+use crate::divisions::Part;
 use crate::error::unexpected;
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, WhenFull};
+use crate::transitions::{Answer, moved};
 
 /// `enqueue.lua` is a function here, as it is: what is forwarded is stored as what is sent.
 static FORWARD: LazyLock<Script> = LazyLock::new(|| {
@@ -30,18 +32,18 @@ static FORWARD: LazyLock<Script> = LazyLock::new(|| {
 
 pub(crate) async fn forward(
     shared: &Shared,
-    queue: &QueueName,
+    part: &Part,
     outgoing: Vec<Outgoing>,
-) -> Result<Forwarded, EnqueueError> {
+) -> Result<Answer<Forwarded>, EnqueueError> {
     if BATCH_MAX < outgoing.len() {
         return Err(EnqueueError::BatchTooLarge {
             count: outgoing.len(),
         });
     }
     if outgoing.is_empty() {
-        return Ok(Forwarded::default());
+        return Ok(Answer::Here(Forwarded::default()));
     }
-    let keys = shared.keys(queue);
+    let keys = shared.keys(&part.name);
     let mut levels_used = [false; 10];
     for task in &outgoing {
         levels_used[usize::from(edit::priority(&task.bytes).get())] = true;
@@ -54,7 +56,11 @@ pub(crate) async fn forward(
     let reply = shared
         .connection
         .run(&FORWARD, |call| {
-            call.keys(&names).arg(&now).arg(&levels);
+            call.keys(&names)
+                .arg(&now)
+                .arg(&levels)
+                .arg(&part.division)
+                .arg(part.seen);
             for task in &outgoing {
                 call.arg(task.number)
                     .arg(task.id.as_bytes())
@@ -62,7 +68,10 @@ pub(crate) async fn forward(
             }
         })
         .await?;
-    read(reply, queue)
+    match moved(&reply) {
+        Some(division) => Ok(Answer::Moved(division)),
+        None => read(reply, &part.name).map(Answer::Here),
+    }
 }
 
 fn read(reply: Value, queue: &QueueName) -> Result<Forwarded, EnqueueError> {

@@ -9,6 +9,7 @@ mod beats;
 mod common;
 mod connections;
 mod outboxes;
+mod partitions;
 mod permissions;
 mod races;
 mod scripts;

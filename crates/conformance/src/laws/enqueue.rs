@@ -141,7 +141,7 @@ pub async fn one_task_more_than_a_batch_is_refused_whole(harness: impl Harness) 
 
 pub async fn a_full_queue_refuses_the_whole_batch(harness: impl Harness) {
     let world = World::start(harness).await;
-    world.broker.bound(&world.queue, Some(5)).await.unwrap();
+    world.bound(Some(5)).await;
     world.send(3).await;
     let three = encode(&[world.envelope(), world.envelope(), world.envelope()]);
     let refused = world.broker.enqueue(&world.queue, three).await.unwrap_err();
@@ -156,7 +156,7 @@ pub async fn a_full_queue_refuses_the_whole_batch(harness: impl Harness) {
 pub async fn tasks_count_towards_the_bound_wherever_they_are(harness: impl Harness) {
     let world = World::start(harness).await;
     let worker = world.worker().await;
-    world.broker.bound(&world.queue, Some(3)).await.unwrap();
+    world.bound(Some(3)).await;
     world.send(3).await;
     let held = world.claim(worker, 2).await;
     world.settle(worker, &held[..1], bury("broken")).await;
@@ -177,7 +177,7 @@ pub async fn resending_to_a_full_queue_is_a_duplicate(harness: impl Harness) {
     world.send_all(envelopes.clone()).await;
     // The sender of an accepted task must learn so, even where the bound was lowered since.
     for bound in [2, 1] {
-        world.broker.bound(&world.queue, Some(bound)).await.unwrap();
+        world.bound(Some(bound)).await;
         let answers = world.enqueue(envelopes.clone()).await;
         assert_eq!(answers, [Enqueued::Duplicate; 2]);
     }
@@ -185,10 +185,10 @@ pub async fn resending_to_a_full_queue_is_a_duplicate(harness: impl Harness) {
 
 pub async fn a_bound_can_be_taken_away(harness: impl Harness) {
     let world = World::start(harness).await;
-    world.broker.bound(&world.queue, Some(0)).await.unwrap();
+    world.bound(Some(0)).await;
     let one = encode(&[world.envelope()]);
     assert!(world.broker.enqueue(&world.queue, one).await.is_err());
-    world.broker.bound(&world.queue, None).await.unwrap();
+    world.bound(None).await;
     world.send(1).await;
 }
 

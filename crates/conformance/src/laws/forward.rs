@@ -1,8 +1,8 @@
 //! What holds of tasks on their way from an outbox to their queue: each reaches it once.
 
 use lovage_core::{
-    Amendment, BATCH_MAX, Broker, Control, EnqueueError, Envelope, Forwarded, Inspect, Millis,
-    Outgoing, Place, Schedules, TaskId, When, ms, secs,
+    Amendment, BATCH_MAX, Broker, EnqueueError, Envelope, Forwarded, Inspect, Millis, Outgoing,
+    Place, Schedules, TaskId, When, ms, secs,
 };
 
 use crate::world::{LONG, done, ids_out, payload, queue, settle_down, soon, storing};
@@ -210,7 +210,7 @@ pub async fn a_task_that_lives_already_is_known(harness: impl Harness) {
 
 pub async fn a_full_queue_refuses_a_forward_whole_and_it_can_be_done_again(harness: impl Harness) {
     let world = World::start(harness).await;
-    world.broker.bound(&world.queue, Some(2)).await.unwrap();
+    world.bound(Some(2)).await;
     let sent = world.put_out("sender", 3).await;
     let waiting = world.outbox().await;
     for _ in 0..2 {
