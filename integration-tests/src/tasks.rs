@@ -134,3 +134,12 @@ pub async fn flaky(ctx: &TaskContext) -> Result<(), TaskError> {
     record(Event::End, ctx);
     Ok(())
 }
+
+/// Takes `bytes` of memory for good.
+#[task]
+pub async fn hoard(ctx: &TaskContext, bytes: u64) {
+    record(Event::Start, ctx);
+    let bytes = usize::try_from(bytes).expect("as on 64 bits");
+    std::mem::forget(vec![1_u8; bytes]);
+    record(Event::End, ctx);
+}

@@ -128,6 +128,20 @@ impl<L> WorkerBuilder<L> {
         self
     }
 
+    /// Lets the worker drain and end after this many `tasks`: [`RunningWorker::outgrown`] says so then, and the program
+    /// starts another, or ends as well.
+    pub fn max_tasks(mut self, tasks: u64) -> Self {
+        self.settings.max_tasks = Some(tasks);
+        self
+    }
+
+    /// Lets the worker drain and end when this process uses more than so many `bytes` of RAM, as
+    /// [`max_tasks`](Self::max_tasks) does.
+    pub fn max_rss(mut self, bytes: u64) -> Self {
+        self.settings.max_rss = Some(bytes);
+        self
+    }
+
     /// Lets others take this worker's tasks after it has been silent for `lease`.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;

@@ -123,10 +123,10 @@ impl Children {
             }
             child.begin();
             let order = order(&work)?;
-            if child.send(&order).await.is_ok() {
+            // One that ended while it was idle has not read the order, so another may have it.
+            if child.send(&order).await.is_ok() || child.runs == 1 {
                 return self.attend(child, &work).await;
             }
-            // It ended while it was idle: it has not read the order, so another may have it.
         }
     }
 

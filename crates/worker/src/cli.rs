@@ -39,6 +39,9 @@ pub async fn run<B: Membership>(
 /// The process ends with exit code 0 at most four seconds after the grace, whatever the broker, the bodies or the
 /// async runtime do. A second signal gives everything back at once and ends it within two seconds.
 ///
+/// A worker that has reached `max_tasks` or `max_rss` ends as at a first signal: with exit code 0, so a supervisor is to
+/// start another whatever the code.
+///
 /// In a child process of such a worker's process lane it runs what that worker says, until it hangs up.
 ///
 /// # Errors
@@ -75,6 +78,9 @@ pub async fn run_connecting<B: Membership>(
     signals.command(worker.commander(), args.settings().shutdown_grace);
     watched.watch(|| worker.shared());
     worker.ended().await;
+    if worker.outgrown().is_some() {
+        signals::exit_soon();
+    }
     let sum = worker.stats();
     tracing::info!(
         done = sum.done,

@@ -14,9 +14,11 @@
 //! | `children` | the process lane: child processes that run bodies, from both sides |
 //! | `lease`, `recovery`, `watchdog` | the thread that keeps the leases, takes back what others lost, and watches the runtime |
 //! | `reconcile` | compares what the broker says we hold with what we hold |
+//! | `limits` | what of memory and of tasks ends the worker |
 //! | `shutdown` | quiet, drain, release |
 //! | `layers` | what is around every body, as tower layers |
 
+mod announce;
 #[cfg(unix)]
 mod children;
 #[cfg(not(unix))]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use lovage_core::{NameError, QueueName, Retention, mib, mins, ms, secs};
 
+use crate::limits::rss_bytes;
+
 /// The slots of the async lane, and of the blocking one, unless set.
 const CONCURRENCY_DEFAULT: usize = 100;
 /// How long a queue keeps a silent worker's tasks for it, unless set.
@@ -222,6 +224,11 @@ pub struct Settings {
     pub lease: Duration,
     /// How long runs may go on after a shutdown has begun.
     pub shutdown_grace: Duration,
+    /// After how many runs the worker drains and ends, for another to take its place. It looks four times a second.
+    pub max_tasks: Option<u64>,
+    /// With how much memory in RAM, in bytes, the worker drains and ends, for another to take its place. Child processes
+    /// do not count. It looks four times a second; on Linux alone.
+    pub max_rss: Option<u64>,
     /// What operators call this worker; no identity.
     pub name: String,
     /// How long a task of unknown name is put off before it is buried.
@@ -245,6 +252,8 @@ impl Default for Settings {
             process_lane: ProcessLane::default(),
             lease: LEASE_DEFAULT,
             shutdown_grace: SHUTDOWN_GRACE_DEFAULT,
+            max_tasks: None,
+            max_rss: None,
             name: String::from("worker"),
             unknown_task_grace: UNKNOWN_TASK_GRACE_DEFAULT,
             prefetch: None,
@@ -307,6 +316,20 @@ impl Settings {
             PROCESS_IDLE_MAX,
             "set how long a process may wait for the next run",
         )?;
+        within(
+            "max-tasks",
+            &self.max_tasks.unwrap_or(1),
+            1..=u64::MAX,
+            "set after how many runs another process shall take over, or leave it out for no limit",
+        )?;
+        if let Some(limit) = self.max_rss.filter(|_| rss_bytes().is_none()) {
+            return Err(SettingsError {
+                setting: "max-rss",
+                value: limit.to_string(),
+                limit: String::from("left out on this system"),
+                advice: "only Linux tells a process what memory it uses",
+            });
+        }
         if let Some(prefetch) = self.prefetch {
             within(
                 "prefetch",

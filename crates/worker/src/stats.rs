@@ -47,6 +47,22 @@ pub enum NotReady {
     /// It is draining or has ended.
     #[error("the worker is shutting down")]
     ShuttingDown,
+    /// It has run as many tasks as it shall, and ends.
+    #[error("it has run {tasks} tasks, its limit is {limit}")]
+    MaxTasks {
+        /// Those that have ended.
+        tasks: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// It uses more memory than it shall, and ends.
+    #[error("it uses {rss} bytes of memory, its limit is {limit}")]
+    MaxRss {
+        /// What it uses.
+        rss: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A queue has not answered a registration or renewal in time.
     #[error("no good lease on queue {queue}")]
     NoLease {

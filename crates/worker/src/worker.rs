@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +16,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tower::layer::util::{Identity, Stack};
 use tower::{Layer, Service};
 
+use crate::announce::tell_tasks;
 use crate::children::{self, Children, ProcessLaneError};
 use crate::fetcher::Queue;
 use crate::held::Table;
-use crate::lanes::{Body, LANES, LaneState, NARROWEST_FIRST, index, mixed};
+use crate::lanes::{Body, LANES, LaneState, NARROWEST_FIRST, index};
 use crate::layers::Runner;
 use crate::lease::Keeper;
+use crate::limits::Watch;
 use crate::pump::{Inputs, Pump, held_max};
 use crate::run::Run;
 use crate::settings::{Queues, QueuesError, Settings, SettingsError};
@@ -261,8 +263,12 @@ where
             freed,
         };
         spawn(&home, pump.run(inputs), Arc::clone(&shared));
+        let commander = Arc::new(commander);
+        if let Some(watch) = Watch::new(&settings, &commander, &shared) {
+            home.spawn(watch.run());
+        }
         Ok(RunningWorker {
-            commander: Arc::new(commander),
+            commander,
             grace: settings.shutdown_grace,
             shared,
         })
@@ -318,33 +324,6 @@ fn lanes<T>(settings: &Settings) -> [LaneState<T>; LANES] {
     })
 }
 
-fn tell_tasks(tasks: &Tasks, queues: &Queues, settings: &Settings) {
-    tracing::info!(
-        name = settings.name, %queues, concurrency = settings.concurrency,
-        cpu_threads = settings.cpu_threads, lease = ?settings.lease, "the worker starts"
-    );
-    let defs = tasks.defs().into_iter();
-    let claimed = queues.names();
-    let lanes = defs.map(|(def, queue)| (queue, def.lane));
-    for queue in mixed(lanes.filter(|(queue, _)| claimed.contains(queue))) {
-        tracing::warn!(
-            %queue,
-            "its tasks run on several lanes: while the narrowest is full, none of them is claimed; \
-             give those of each lane a queue of their own"
-        );
-    }
-    for (def, queue) in tasks.defs() {
-        if queues.names().contains(&queue) {
-            tracing::info!(task = def.name, %queue, lane = ?def.lane, "can run");
-        } else {
-            tracing::info!(
-                task = def.name, %queue, lane = ?def.lane,
-                "can run, but is sent to a queue that this worker does not claim from"
-            );
-        }
-    }
-}
-
 /// What a running worker's parts and its handle look at.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -352,6 +331,8 @@ pub(crate) struct Shared {
     heartbeat: Arc<Heartbeat>,
     counters: Arc<Counters>,
     quiet: Arc<AtomicBool>,
+    /// The limit that ended the worker.
+    pub(crate) outgrown: OnceLock<NotReady>,
     /// Cancelled when the pump has ended.
     ended: CancellationToken,
     /// Cancelled when the lease thread has ended as well.
@@ -377,6 +358,7 @@ impl Shared {
             heartbeat: Arc::new(Heartbeat::new()),
             counters: Arc::default(),
             quiet: Arc::default(),
+            outgrown: OnceLock::new(),
             ended: CancellationToken::new(),
             gone: CancellationToken::new(),
             crashed: Arc::default(),
@@ -385,6 +367,10 @@ impl Shared {
 
     pub(crate) fn live(&self) -> bool {
         !self.crashed() && (self.ended.is_cancelled() || self.heartbeat.silence() < SILENCE_MAX)
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.is_cancelled()
     }
 
     /// Whether a panic has ended a part of the worker.
@@ -401,6 +387,7 @@ impl Shared {
         if self.quiet.load(Ordering::Relaxed) || self.ended.is_cancelled() {
             reasons.push(NotReady::ShuttingDown);
         }
+        reasons.extend(self.outgrown.get().cloned());
         let lapsed = self.seats.iter().filter(|seat| !seat.is_good());
         reasons.extend(lapsed.map(|seat| NotReady::NoLease {
             queue: seat.queue.clone(),
@@ -471,6 +458,12 @@ impl RunningWorker {
     /// What the worker has done so far.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// The limit of tasks or of memory that this worker has reached, because of which it ends: see
+    /// [`Settings::max_tasks`] and [`Settings::max_rss`]. [`ended`](Self::ended) waits for its end.
+    pub fn outgrown(&self) -> Option<NotReady> {
+        self.shared.outgrown.get().cloned()
     }
 
     pub(crate) fn commander(&self) -> Weak<Commander> {

@@ -33,3 +33,12 @@ fn stage_over<R: Servers>(redis: R) -> Stage<R> {
         env!("CARGO_BIN_EXE_test-beat"),
     )
 }
+
+/// A stage whose worker is another file.
+async fn stage_of(worker: &str) -> Stage {
+    Stage::over(
+        RedisServer::start().await,
+        worker,
+        env!("CARGO_BIN_EXE_test-beat"),
+    )
+}

@@ -7,10 +7,11 @@ use lovage_integration_tests::risky::{
     abort_once, answer_at_length, breed, crash, devour, is_running, is_there, linger, look_around,
     obey, spin, whereabouts,
 };
-use lovage_integration_tests::tasks::{hold, quick};
+use lovage_integration_tests::tasks::{hoard, hold, quick};
 use lovage_integration_tests::{LIMIT, Process, Stage, eventually};
+use lovage_test_redis::signal;
 
-use crate::stage;
+use crate::{stage, stage_of};
 
 async fn gone(pid: u32) {
     eventually("a process is gone, and waited for", async || {
@@ -234,6 +235,8 @@ async fn a_drain_waits_for_children_that_end_within_the_grace() {
     let handle = client.send(linger(gate.path())).await.unwrap();
     stage.started(handle.id(), 1).await;
     stopped.terminate();
+    // As a supervisor does that signals all processes of a service.
+    signal(stage.journal.starts(handle.id())[0].pid, "TERM").unwrap();
     eventually("the worker drains", async || {
         stopped.says("draining").then_some(())
     })
@@ -328,4 +331,42 @@ async fn a_program_without_an_entry_for_children_starts_no_worker_and_says_what_
         said.contains("call lovage::process::init() first in main()"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_worker_that_reaches_a_limit_ends_and_loses_nothing() {
+    for (flag, value, told) in [
+        ("max-tasks", "5", "its limit is 5"),
+        ("max-rss", "256MiB", "its limit is 268435456"),
+    ] {
+        let stage = stage().await;
+        let client = stage.client().await;
+        let hoarding = client.send(hoard(300 << 20)).await.unwrap().id();
+        let handles = client.send_all((0..200).map(quick)).await.unwrap();
+        let worker = stage.worker().lease(secs(20)).flag(flag, value);
+        let mut worker = worker.spawn();
+        assert_eq!(worker.end().await.code(), Some(0), "{flag}");
+        assert!(worker.says(told), "{flag}");
+        stage.audit().await.check();
+        let _next = stage.worker().spawn();
+        stage.at_rest().await;
+        let starts = stage.journal.all_starts();
+        for id in handles.iter().map(lovage::Handle::id).chain([hoarding]) {
+            assert_eq!(starts[&id].len(), 1, "{flag}: {:?}", starts[&id]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn children_start_also_when_the_program_was_deleted_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("worker");
+    std::fs::copy(env!("CARGO_BIN_EXE_test-worker"), &copy).unwrap();
+    let stage = stage_of(copy.to_str().unwrap()).await;
+    let client = stage.client().await;
+    let _worker = worker(&stage);
+    stage.known_workers(1).await;
+    std::fs::remove_file(&copy).unwrap();
+    let handle = client.send(whereabouts()).await.unwrap();
+    handle.wait(LIMIT).await.unwrap();
 }

@@ -88,6 +88,13 @@ pub struct Args {
     /// How many bytes the dead letters of a queue may take together
     #[arg(long, env = "LOVAGE_DEAD_LETTERS_BYTES", value_name = "N")]
     pub dead_letters_bytes: Option<u64>,
+    /// After how many runs the worker drains and ends with status 0, for another to take its place [default: no limit]
+    #[arg(long, env = "LOVAGE_MAX_TASKS", value_name = "N")]
+    pub max_tasks: Option<u64>,
+    /// With how much memory in RAM it does so, for example 2GiB; child processes do not count [default: no limit]
+    #[arg(long, env = "LOVAGE_MAX_RSS", value_name = "SIZE", value_parser = parse_size)]
+    #[serde(deserialize_with = "size_in_file")]
+    pub max_rss: Option<u64>,
     /// What operators call this worker [default: worker]
     #[arg(long, env = "LOVAGE_NAME", value_name = "LABEL")]
     pub name: Option<String>,
@@ -164,6 +171,8 @@ impl Args {
             process_lane: default.process_lane,
             lease: self.lease.unwrap_or(default.lease),
             shutdown_grace: self.shutdown_grace.unwrap_or(default.shutdown_grace),
+            max_tasks: self.max_tasks,
+            max_rss: self.max_rss,
             name: self.name.clone().unwrap_or(default.name),
             unknown_task_grace: self
                 .unknown_task_grace
@@ -196,6 +205,8 @@ impl Args {
             dead_letters_max: self.dead_letters_max.or(under.dead_letters_max),
             dead_letters_age: self.dead_letters_age.or(under.dead_letters_age),
             dead_letters_bytes: self.dead_letters_bytes.or(under.dead_letters_bytes),
+            max_tasks: self.max_tasks.or(under.max_tasks),
+            max_rss: self.max_rss.or(under.max_rss),
             name: self.name.or(under.name),
             health: self.health.or(under.health),
             log_format: self.log_format.or(under.log_format),

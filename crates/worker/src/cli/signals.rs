@@ -129,6 +129,15 @@ impl Commanded {
     }
 }
 
+/// Ends the process in a while, where what is left of the program does not: a body may block a thread of the runtime.
+pub(super) fn exit_soon() {
+    // Without a thread to wait on, the program's own end is all there is.
+    let _ = thread::Builder::new().spawn(|| {
+        thread::sleep(EXIT_AFTER);
+        std::process::exit(0);
+    });
+}
+
 #[cfg(unix)]
 struct Listener {
     terminate: tokio::signal::unix::Signal,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::support::{Act, Stand, queue, until};
 use lovage_core::{Inspect, Place, mins, ms, secs};
+use lovage_worker::{NotReady, Settings};
 
 #[tokio::test]
 async fn a_shutdown_lets_runs_end() {
@@ -133,4 +134,29 @@ async fn a_dropped_worker_gives_everything_back() {
         assert!(start.elapsed() < secs(20));
         tokio::time::sleep(ms(5)).await;
     }
+}
+
+#[tokio::test]
+async fn a_worker_inside_a_program_that_reaches_a_limit_drains_and_says_why() {
+    let stand = Stand::new();
+    let mut settings = Settings::default();
+    settings.max_tasks = Some(2);
+    settings.queues = Some(queue("default").into());
+    settings.lease = mins(60);
+    let worker = stand.worker().settings(settings).start().await.unwrap();
+    stand.send(Act::Wait).await;
+    until("the body runs", || stand.probe.started() == 1).await;
+    for _ in 0..2 {
+        stand.send(Act::Succeed).await;
+    }
+    until("it drains", || worker.ready().is_err()).await;
+    let reason = NotReady::MaxTasks { tasks: 2, limit: 2 };
+    until("it says why", || worker.outgrown() == Some(reason.clone())).await;
+    assert!(worker.ready().unwrap_err().contains(&reason));
+    let left = stand.send(Act::Succeed).await;
+    stand.probe.gate.add_permits(1);
+    worker.ended().await;
+    assert_eq!(worker.stats().done, 3, "what ran has ended");
+    let state = stand.memory.state(&queue("default"), left).await.unwrap();
+    assert_eq!(state, Place::Ready);
 }
