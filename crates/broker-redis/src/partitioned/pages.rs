@@ -105,19 +105,18 @@ impl Page<'_> {
         T: Listed,
         F: Future<Output = Result<Vec<T>, BrokerError>>,
     {
-        let parts = match self.shared.divisions.several(queue) {
-            Some(parts) => parts,
-            None => {
-                let (page, parts) = tokio::join!(
-                    read(queue.clone(), self.offset, self.limit),
-                    self.shared.parts_now(queue)
-                );
-                let parts = parts?;
-                if parts.len() == 1 {
-                    return page;
-                }
-                parts
+        let parts = if let Some(parts) = self.shared.divisions.several(queue) {
+            parts
+        } else {
+            let (page, parts) = tokio::join!(
+                read(queue.clone(), self.offset, self.limit),
+                self.shared.parts_now(queue)
+            );
+            let parts = parts?;
+            if parts.len() == 1 {
+                return page;
             }
+            parts
         };
         let limit = self.limit.min(BATCH_MAX);
         if limit == 0 {
