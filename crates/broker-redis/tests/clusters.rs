@@ -13,8 +13,8 @@ use bytes::Bytes;
 use lovage_broker_redis::{ConnectError, RedisBroker, RedisConfig};
 use lovage_core::{
     Awaited, Broker, BrokerError, Claim, Delivery, Encoded, EnqueueError, Enqueued, Envelope,
-    Inspect, Membership, Outcome, QueueName, Results, Settlement, TaskId, TaskName, Verdict,
-    WorkerId, mins, secs,
+    Inspect, Membership, Outcome, Partitioning, Partitions, QueueName, Results, Settlement, TaskId,
+    TaskName, Verdict, WorkerId, mins, secs,
 };
 use lovage_test_redis::{Cluster, RedisServer};
 
@@ -229,4 +229,36 @@ async fn the_user_and_password_of_the_url_are_for_all_nodes() {
         let queue = QueueName::parse(&format!("mail-{number}")).unwrap();
         broker.enqueue(&queue, vec![task()]).await.unwrap();
     }
+}
+
+/// One queue, whose tasks more than one node has.
+#[tokio::test]
+async fn the_partitions_of_a_queue_are_on_several_nodes() {
+    let Scene {
+        cluster, broker, ..
+    } = Scene::new().await;
+    let partitions = Partitions::new(8).unwrap();
+    broker.partition(&mail(), partitions).await.unwrap();
+    let mut owners = BTreeSet::new();
+    for number in 1..8 {
+        let slot = cluster.slot(&format!("{{lovage:mail#{number}}}")).await;
+        owners.insert(cluster.owner(slot).await.port());
+    }
+    assert!(1 < owners.len(), "{owners:?}");
+
+    let worker = WorkerId::random();
+    broker.register(worker, &mail(), LEASE).await.unwrap();
+    let sender = RedisBroker::connect(&RedisConfig::new(cluster.url())).await;
+    let tasks: Vec<Encoded> = (0..100).map(|_| task()).collect();
+    let sent: BTreeSet<TaskId> = tasks.iter().map(Encoded::id).collect();
+    let answers = sender.unwrap().enqueue(&mail(), tasks).await.unwrap();
+    assert_eq!(answers, [Enqueued::New; 100]);
+    broker.wait(&mail(), LIMIT).await.unwrap();
+    let max = NonZeroU16::new(200).unwrap();
+    let Claim::Granted(batch) = broker.claim(worker, &mail(), max).await.unwrap() else {
+        panic!("the lease is good");
+    };
+    let claimed: BTreeSet<TaskId> = batch.deliveries.iter().map(|one| one.id).collect();
+    assert_eq!((claimed, batch.held), (sent, 100));
+    assert_eq!(broker.counts(&mail()).await.unwrap().active, 100);
 }
