@@ -46,6 +46,8 @@ pub struct Options {
     pub worker: PathBuf,
     /// What stores the tasks.
     pub grounds: GroundsKind,
+    /// Over how many partitions the queue is spread.
+    pub partitions: u64,
     /// The sends stop at this many, or
     pub tasks_max: u64,
     /// after this long, whichever comes first.
@@ -66,6 +68,7 @@ impl Options {
         Self {
             worker: worker.into(),
             grounds: GroundsKind::Single,
+            partitions: 1,
             tasks_max,
             span_max: Duration::MAX,
             seed: fastrand::u64(..),
@@ -90,7 +93,7 @@ pub async fn run(options: &Options) -> Result<Findings> {
 async fn play(options: &Options) -> Result<Findings> {
     let folder = TempDir::with_prefix("lovage-chaos-")?;
     let journal = Journal::in_folder(folder.path());
-    let grounds = Grounds::lay(options).await;
+    let grounds = Grounds::lay(options).await?;
     let mut crew = Crew::hire(options, &grounds, &journal, folder.path());
     let ledger = Ledger::default();
     let windows = Windows::default();
@@ -110,7 +113,7 @@ async fn play(options: &Options) -> Result<Findings> {
     grounds.until_rest(REST_LIMIT).await?;
     let drained_in = rest_began.elapsed();
     let dead = grounds.dead_letters().await?;
-    grounds.audit().await?;
+    grounds.audit(options).await?;
     crew.dismiss().await?;
 
     let facts = checker::Facts {

@@ -17,6 +17,9 @@ struct Args {
     /// Ends the sends after so many tasks.
     #[arg(long, default_value_t = u64::MAX)]
     tasks: u64,
+    /// Over how many partitions the queue is spread.
+    #[arg(long, default_value_t = 1)]
+    partitions: u64,
     /// What stores the tasks: `single`, `sentinel` or `cluster`; all of them one after the other unless set.
     #[arg(long, value_enum)]
     on: Option<GroundsKind>,
@@ -40,6 +43,7 @@ async fn main() -> Result<()> {
         .join("test-worker");
     let options = Options {
         span_max: mins(args.minutes),
+        partitions: args.partitions,
         workers: args.workers,
         lease: ms(args.lease_ms),
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..)),

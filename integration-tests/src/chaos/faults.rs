@@ -36,8 +36,9 @@ pub(crate) async fn strike(
             Grounds::Sentinel(sentinels) => {
                 failovers::strike_sentinels(random, sentinels, windows, options).await;
             }
-            Grounds::Cluster(cluster, slot) => {
-                failovers::strike_cluster(random, cluster, *slot, windows, options).await;
+            Grounds::Cluster(cluster, slots) => {
+                let slot = slots[random.usize(..slots.len())];
+                failovers::strike_cluster(random, cluster, slot, windows, options).await;
             }
         },
     }

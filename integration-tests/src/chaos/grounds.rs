@@ -32,8 +32,8 @@ pub enum Kind {
 pub(crate) enum Grounds {
     Single(Single),
     Sentinel(Sentinels),
-    /// With the slot of the queue.
-    Cluster(Cluster, u16),
+    /// With the slots of the queue's partitions.
+    Cluster(Cluster, Vec<u16>),
 }
 
 /// One server, and the proxies before it.
@@ -46,7 +46,16 @@ pub(crate) struct Single {
 }
 
 impl Grounds {
-    pub(crate) async fn lay(options: &Options) -> Self {
+    pub(crate) async fn lay(options: &Options) -> Result<Self> {
+        let grounds = Self::start(options).await;
+        if 1 < options.partitions {
+            let client = grounds.quiet_client().await?;
+            client.partition(QUEUE, options.partitions).await?;
+        }
+        Ok(grounds)
+    }
+
+    async fn start(options: &Options) -> Self {
         let server = RedisServer::builder().appendonly("always");
         match options.grounds {
             Kind::Single => {
@@ -65,8 +74,11 @@ impl Grounds {
             Kind::Sentinel => Self::Sentinel(Sentinels::start(server, 2).await),
             Kind::Cluster => {
                 let cluster = Cluster::start(NODE_TIMEOUT).await;
-                let slot = cluster.slot(&format!("{{lovage:{QUEUE}}}")).await;
-                Self::Cluster(cluster, slot)
+                let mut slots = Vec::new();
+                for partition in partitions(options) {
+                    slots.push(cluster.slot(&format!("{{lovage:{partition}}}")).await);
+                }
+                Self::Cluster(cluster, slots)
             }
         }
     }
@@ -115,12 +127,12 @@ impl Grounds {
         }
     }
 
-    /// The server that has the queue at present.
-    async fn holder(&self) -> &RedisServer {
+    /// The server that has a partition at present.
+    async fn holder(&self, partition: usize) -> &RedisServer {
         match self {
             Self::Single(single) => &single.redis,
             Self::Sentinel(sentinels) => sentinels.primary().await,
-            Self::Cluster(cluster, slot) => cluster.owner(*slot).await,
+            Self::Cluster(cluster, slots) => cluster.owner(slots[partition]).await,
         }
     }
 
@@ -152,11 +164,21 @@ impl Grounds {
     }
 
     /// Nothing is in two places, and nothing is left beside the dead letters.
-    pub(crate) async fn audit(&self) -> Result<()> {
-        let audit = Audit::of(self.holder().await, QUEUE).await;
-        match audit.at_rest() {
-            Ok(()) => Ok(()),
-            Err(left) => bail!("left behind at rest:\n{left}"),
+    pub(crate) async fn audit(&self, options: &Options) -> Result<()> {
+        for (number, partition) in partitions(options).enumerate() {
+            let audit = Audit::of(self.holder(number).await, &partition).await;
+            if let Err(left) = audit.at_rest() {
+                bail!("left behind at rest in {partition}:\n{left}");
+            }
         }
+        Ok(())
     }
+}
+
+/// What stands for the queue in the hash tag of each of its partitions.
+fn partitions(options: &Options) -> impl Iterator<Item = String> {
+    (0..options.partitions).map(|number| match number {
+        0 => QUEUE.to_owned(),
+        number => format!("{QUEUE}#{number}"),
+    })
 }

@@ -17,6 +17,17 @@ async fn nothing_is_lost_under_random_faults() {
     );
 }
 
+/// The same of a queue that is spread over several slots.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_partitioned_queue_is_lost_under_random_faults() {
+    let options = Options {
+        partitions: 4,
+        ..Options::new(env!("CARGO_BIN_EXE_test-worker"), TASKS / 2)
+    };
+    let findings = run(&options).await.unwrap();
+    assert!(0 < findings.accepted, "{findings}");
+}
+
 /// What a replica has confirmed outlives its primary, however that ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_confirmed_is_lost_under_random_failovers() {
@@ -32,6 +43,7 @@ async fn nothing_confirmed_is_lost_in_a_cluster_under_random_faults() {
 async fn check_for_a_while(grounds: GroundsKind) {
     let options = Options {
         grounds,
+        partitions: 2,
         span_max: secs(15),
         ..Options::new(env!("CARGO_BIN_EXE_test-worker"), u64::MAX)
     };
