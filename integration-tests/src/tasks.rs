@@ -52,6 +52,17 @@ pub async fn hold(ctx: &TaskContext, gate: String) -> Result<(), TaskError> {
     Ok(())
 }
 
+/// Notes that it is at 3 of 10, and runs until its gate is opened.
+#[task]
+pub async fn work(ctx: &TaskContext, gate: String) {
+    record(Event::Start, ctx);
+    ctx.progress((3, 10));
+    while !is_open(&gate, ctx) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    record(Event::End, ctx);
+}
+
 /// Runs until its gate is opened, whatever its token says; answers the losses before this run.
 #[task]
 pub async fn stubborn(ctx: &TaskContext, gate: String) -> u32 {

@@ -10,8 +10,8 @@ use lovage_core::{
     Amended, Amendment, Awaited, BATCH_MAX, BeatId, BeatRole, Broker, BrokerError, Cancelled,
     Claim, Clock, Control, Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence, Forwarded,
     Inspect, Lead, Leader, Looked, Membership, Millis, Outcome, Outgoing, Place, QueueName,
-    Recovered, Renewal, Rescheduled, Results, Retention, ScheduleName, Scheduled, Schedules,
-    Settled, Settlement, StoredSchedule, TaskId, TransportError, When, WorkerId,
+    REPORT_BYTES_MAX, Recovered, Renewal, Rescheduled, Results, Retention, ScheduleName, Scheduled,
+    Schedules, Settled, Settlement, StoredSchedule, TaskId, TransportError, When, WorkerId,
 };
 use tokio::time::timeout;
 
@@ -180,6 +180,20 @@ impl Membership for MemoryBroker {
 
     async fn separate(&self) -> Result<Self, BrokerError> {
         Ok(self.clone())
+    }
+
+    async fn report(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        report: Bytes,
+    ) -> Result<bool, BrokerError> {
+        if REPORT_BYTES_MAX < report.len() {
+            let size = report.len();
+            let reason = format!("a report of {size} bytes, the limit is {REPORT_BYTES_MAX}");
+            return Err(BrokerError::Refused(TransportError::new(reason)));
+        }
+        Ok(self.with(queue, |data, now| data.report(worker, &report, now)))
     }
 
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {

@@ -10,6 +10,7 @@ mod dead_letters;
 mod durable;
 mod partitions;
 mod queue;
+mod reports;
 mod transitions;
 
 pub use broker::MemoryBroker;

@@ -1,7 +1,7 @@
 //! The data of one queue, and the one function that moves a task from place to place.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage_core::envelope::edit;
 use lovage_core::{
-    Failure, Fence, Millis, Outcome, Parked, Partitions, Priority, Retention, TaskId, WorkerId,
-    hours,
+    Failure, Fence, Loss, Millis, Outcome, Parked, Partitions, Priority, Retention, TaskId,
+    WorkerId, WorkerReport, hours,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -33,6 +33,8 @@ pub(crate) struct Queue {
     pub(crate) bound: Option<u64>,
     /// How many dead letters are kept.
     pub(crate) retention: Retention,
+    /// What was lost with its worker, newest first.
+    pub(crate) losses: VecDeque<Loss>,
     /// How many of them retention has cut so far.
     pub(crate) cut: u64,
     /// The highest number of a task that was forwarded here.
@@ -87,6 +89,8 @@ pub(crate) struct Member {
     pub(crate) lease_end: Millis,
     /// When recovery last looked at it; the epoch if it never has.
     pub(crate) looked_at: Millis,
+    /// What it last said of itself, and when.
+    pub(crate) report: Option<(Millis, WorkerReport)>,
     /// What recovery thinks of it.
     pub(crate) suspicion: Suspicion,
     /// What it holds.

@@ -3,20 +3,21 @@
 -- dead from then on; its tasks are taken back a bounded number a call, and at last the identity is forgotten.
 -- KEYS  1 Q:meta   2 Q:identities   3 Q:suspects   4 Q:tasks   5 Q:active: (what all processing lists begin with)
 --       6 Q:facts   7 Q:cancels   8 Q:waiting   9 Q:dead   10 Q:reasons   11 Q:result: (likewise)   12 Q:bell
---       13-22 Q:ready:0 to 9
+--       13-22 Q:ready:0 to 9   23 Q:reports   24 Q:losses
 -- ARGV  1 now, '' for Redis's clock   2 patience in ms   3 what the fields of leases in Q:meta begin with
 --       4 losses after which a task is buried   5 what all channels begin with
 --       6 ms for which a cancelled outcome is kept
--- Reply {released, buried, 1 if a dead identity still has tasks, or there is more to cut, what cut_dead answers if
---       dead letters were cut}
+-- Reply {released, buried, 1 if a dead identity still has tasks, or there is more to cut, records of losses, what
+--       cut_dead answers if dead letters were cut}
 local meta, identities, suspects, tasks, actives = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local facts, cancels, waiting, dead, reasons, results, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local reports, losses = KEYS[23], KEYS[24]
 local READY = 13
 local LOOKED_AT_MAX, TAKEN_MAX, TAKEN_BYTES_MAX = 64, 200, 8 * 1024 * 1024
 local now, patience, losses_max, channels = now_of(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
 
 local workers = redis.call('ZRANGE', identities, 0, LOOKED_AT_MAX - 1)
-if #workers == 0 then return {0, 0, 0} end
+if #workers == 0 then return {0, 0, 0, {}} end
 local fields = {'used'}
 for i = 1, #workers do fields[i + 1] = ARGV[3] .. workers[i] end
 local leases = redis.call('HMGET', meta, unpack(fields))
@@ -87,8 +88,24 @@ local function bury(id, kind, message)
   reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, record
   ended[#ended + 1], outcomes[#outcomes + 1] = id, failed(record)
 end
+local records, abouts, runs = {}, {}, {}
+for i = 1, #lost do
+  if 0 < #taken then abouts[lost[i]], runs[lost[i]] = report_of(reports, lost[i]) end
+end
+-- Backwards, as `taken` is: the ledger has the newest claim of a call first.
+for i = #taken, 1, -1 do
+  local id, worker, mark, became = ids[i], taken[i].worker, taken[i].mark, 'ready'
+  local count = facts_of(known[i]).losses + 1
+  if not envelopes[i] or cancelled[i] == 1 then
+    became = 'gone'
+  elseif acks_early(envelopes[i]) or losses_max <= count then
+    became = 'dead'
+  end
+  records[#records + 1] = loss_record(id, worker, mark, now, count, became, abouts[worker], runs[worker][hex(id)])
+end
 for i = 1, #taken do
   local id, envelope = ids[i], envelopes[i]
+  local where = place_of(abouts[taken[i].worker])
   local mine = facts_of(known[i])
   mine.losses = mine.losses + 1
   if not envelope then
@@ -98,11 +115,11 @@ for i = 1, #taken do
     ended[#ended + 1], outcomes[#outcomes + 1] = id, CANCELLED
     taken_back[#taken_back + 1] = results .. hex(id)
   elseif acks_early(envelope) then
-    bury(id, 'abandoned', 'its worker ' .. taken[i].worker .. ' was lost while it held this at-most-once task (claim '
+    bury(id, 'abandoned', 'its worker ' .. taken[i].worker .. where .. ' was lost while it held this at-most-once task (claim '
       .. taken[i].mark .. '): it may have run in part')
   elseif losses_max <= mine.losses then
     bury(id, 'lost', mine.losses .. ' workers were lost while they held this task, the last one was '
-      .. taken[i].worker .. ' (claim ' .. taken[i].mark .. ')')
+      .. taken[i].worker .. where .. ' (claim ' .. taken[i].mark .. ')')
     facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(mine)
   else
     released = released + 1
@@ -111,7 +128,7 @@ for i = 1, #taken do
   end
 end
 local refusal = wrong_ready(levels, READY)
-  or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash'})
+  or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash', losses, 'list'})
 if refusal then return refusal end
 
 local letters = push('LPUSH', levels, READY)
@@ -131,6 +148,11 @@ if some_cancels then write('SREM', cancels, ids) end
 for i = 1, #taken do redis.call('HDEL', taken[i].active, ids[i]) end
 for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[6]) end
 
+if 0 < #records then
+  write('LPUSH', losses, records)
+  redis.call('LTRIM', losses, 0, LOSSES_KEPT_MAX - 1)
+end
+write('HDEL', reports, forgotten)
 write('ZADD', identities, looks)
 write('HSET', suspects, suspected)
 write('HDEL', suspects, cleared)
@@ -141,4 +163,4 @@ write('HDEL', suspects, forgotten)
 write('ZREM', identities, forgotten)
 if 0 < released then ring(bell) end
 tell(waiting, channels, ended, outcomes)
-return {released, buried, more, cut or nil}
+return {released, buried, more, records, cut or nil}

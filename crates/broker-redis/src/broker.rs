@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use lovage_core::{
     Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Durability,
     Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered,
@@ -194,6 +195,15 @@ impl Membership for RedisBroker {
         let connected = broker.shared.connection.connect().await;
         connected.map_err(connection_error)?;
         Ok(broker)
+    }
+
+    async fn report(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        report: Bytes,
+    ) -> Result<bool, BrokerError> {
+        transitions::report(&self.shared, queue, worker, &report).await
     }
 
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {

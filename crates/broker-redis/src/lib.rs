@@ -15,6 +15,7 @@ mod error;
 mod keys;
 mod partitioned;
 mod reply;
+mod reports;
 mod routes;
 mod schedules;
 mod script;

@@ -3,18 +3,34 @@
 use std::future::Future;
 
 use lovage_core::{
-    Clock, Control, DeadLetters, Durable, Inspect, Membership, Partitioning, Partitions, Results,
-    Schedules, TaskId,
+    Clock, Control, DeadLetters, Durable, Inspect, Membership, Partitioning, Partitions, Reports,
+    Results, Schedules, TaskId,
 };
 
 /// A broker that keeps the whole contract.
 pub trait WholeBroker:
-    Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable + Partitioning
+    Membership
+    + Results
+    + Control
+    + Inspect
+    + DeadLetters
+    + Reports
+    + Schedules
+    + Durable
+    + Partitioning
 {
 }
 
 impl<B> WholeBroker for B where
-    B: Membership + Results + Control + Inspect + DeadLetters + Schedules + Durable + Partitioning
+    B: Membership
+        + Results
+        + Control
+        + Inspect
+        + DeadLetters
+        + Reports
+        + Schedules
+        + Durable
+        + Partitioning
 {
 }
 

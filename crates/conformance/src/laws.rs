@@ -16,6 +16,7 @@ pub mod lease;
 pub mod partition;
 pub mod priorities;
 pub mod recover;
+pub mod reports;
 pub mod reschedule;
 pub mod results;
 pub mod schedules;

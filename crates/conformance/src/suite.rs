@@ -198,6 +198,16 @@ macro_rules! suite {
                 recovery_of_an_empty_queue_does_nothing
                 concurrent_recoveries_count_each_loss_once
             }
+            reports {
+                a_report_is_shown_beside_its_worker
+                workers_come_in_pages
+                a_report_ends_with_its_identity
+                a_report_has_a_limit
+                every_loss_is_recorded
+                a_loss_without_a_report_is_recorded_all_the_same
+                a_task_that_is_lost_again_is_recorded_again
+                the_ledger_of_losses_is_bounded
+            }
             reschedule {
                 a_task_can_be_due_earlier_or_later
                 the_last_change_of_a_time_counts

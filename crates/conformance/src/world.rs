@@ -211,6 +211,15 @@ impl<H: Harness> World<H> {
 
     /// One look of recovery.
     pub async fn recover(&self) -> Recovered {
+        Recovered {
+            // Laws of their own look at these.
+            losses: Vec::new(),
+            ..self.recover_with_losses().await
+        }
+    }
+
+    /// One look of recovery, with the ledger of what was lost.
+    pub async fn recover_with_losses(&self) -> Recovered {
         self.broker
             .recover(&self.queue, PATIENCE)
             .await

@@ -20,6 +20,7 @@ use crate::envelope::{Encoded, When};
 use crate::error::Failure;
 use crate::ids::{QueueName, TaskId, WorkerId};
 use crate::lifecycle::State;
+use crate::reports::Loss;
 use crate::time::Millis;
 use crate::verdict::Verdict;
 
@@ -295,6 +296,8 @@ pub struct Recovered {
     pub buried: u64,
     /// The dead letters that retention cut.
     pub cut: Cut,
+    /// What this call took back, and from whom; at most 200.
+    pub losses: Vec<Loss>,
     /// Whether another call has more to take back, or to cut, at once.
     pub more: bool,
 }

@@ -4,7 +4,7 @@ use std::any::{Any, TypeId, type_name};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::broker::Fence;
 use crate::envelope::{Envelope, TraceContext};
 use crate::error::TaskError;
 use crate::ids::{QueueName, TaskId, TaskName};
+use crate::reports::Progress;
 use crate::time::Millis;
 
 /// One run of one task, as its body sees it. Cheap to clone.
@@ -28,6 +29,8 @@ struct Inner {
     snoozes: u32,
     cancellation: CancellationToken,
     states: Arc<States>,
+    /// Made by the first note: who notes nothing pays for a pointer.
+    progress: OnceLock<Box<Mutex<Progress>>>,
 }
 
 impl TaskContext {
@@ -49,6 +52,7 @@ impl TaskContext {
             snoozes,
             cancellation,
             states,
+            progress: OnceLock::new(),
         }))
     }
 
@@ -166,6 +170,40 @@ impl TaskContext {
         self.0.envelope.result_ttl.is_some()
     }
 
+    /// Notes how far this run has come, for whoever looks at its worker: a text of at most
+    /// [`PROGRESS_BYTES_MAX`](crate::PROGRESS_BYTES_MAX) bytes, or `(done, of)`. The last note counts.
+    ///
+    /// Cheap: it is written into this context and told with the worker's next report, a few seconds later. Where the
+    /// worker is lost, the ledger of losses has it.
+    ///
+    /// ```
+    /// # let ctx = lovage_core::TaskContext::for_test();
+    /// ctx.progress((3, 10));
+    /// ctx.progress("the upload has begun");
+    /// ```
+    pub fn progress(&self, note: impl Into<Progress>) {
+        let note = note.into();
+        let mut fresh = Some(note);
+        let cell = self
+            .0
+            .progress
+            .get_or_init(|| Box::new(Mutex::new(fresh.take().expect("it is asked for once"))));
+        if let Some(note) = fresh {
+            *cell.lock().unwrap_or_else(PoisonError::into_inner) = note;
+        }
+    }
+
+    /// What was last noted.
+    pub fn last_progress(&self) -> Option<Progress> {
+        let cell = self.0.progress.get()?;
+        Some(cell.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// A look at this run that keeps nothing of it alive.
+    pub fn downgrade(&self) -> WeakTaskContext {
+        WeakTaskContext(Arc::downgrade(&self.0))
+    }
+
     /// The token that is cancelled when this run should end: its soft timeout, a cancellation, a lost lease or the
     /// worker's shutdown. A body that waits should select on `cancelled()`; a loop should ask [`Self::is_cancelled`].
     pub fn cancellation(&self) -> &CancellationToken {
@@ -202,6 +240,17 @@ impl TaskContext {
             inner.cancellation.clone(),
             Arc::new(states),
         )
+    }
+}
+
+/// A run that may have ended: see [`TaskContext::downgrade`].
+#[derive(Clone, Debug)]
+pub struct WeakTaskContext(Weak<Inner>);
+
+impl WeakTaskContext {
+    /// The run, while somebody holds its context.
+    pub fn upgrade(&self) -> Option<TaskContext> {
+        self.0.upgrade().map(TaskContext)
     }
 }
 

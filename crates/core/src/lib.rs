@@ -17,6 +17,7 @@ mod options;
 mod outcome;
 mod partitions;
 mod registry;
+mod reports;
 mod retry;
 mod schedules;
 mod size;
@@ -31,7 +32,7 @@ pub use broker::{
     Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Parked, Recovered, Renewal,
     Rescheduled, Results, Scheduled, Settled, Settlement, TransportError,
 };
-pub use context::{State, StateNeed, States, TaskContext};
+pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};
 pub use dead_letters::{
     CUT_SHOWN_MAX, Cut, DeadLetters, DeadLettersSummary, Edit, EditError, Purged, Retention,
 };
@@ -48,6 +49,10 @@ pub use options::{Ack, Priority, ResultPolicy, TaskOptions};
 pub use outcome::{Outcome, RESULT_BYTES_MAX};
 pub use partitions::{PARTITIONS_MAX, Partitioned, Partitioning, Partitions, PartitionsError};
 pub use registry::{Registry, RegistryBuilder, RegistryError};
+pub use reports::{
+    KnownWorker, LOSSES_KEPT_MAX, Loss, LostWorker, PROGRESS_BYTES_MAX, Progress, REPORT_BYTES_MAX,
+    Reports, RunningTask, WorkerReport,
+};
 pub use retry::{Backoff, RetryPolicy};
 pub use schedules::{
     Amended, Amendment, BeatRole, Change, FIRINGS_MAX, Forwarded, Lead, Leader, Looked, OUTBOX_MAX,

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::broker::{Broker, BrokerError, Fence};
 use crate::dead_letters::Retention;
 use crate::ids::{QueueName, TaskId, WorkerId};
@@ -34,6 +36,19 @@ pub trait Membership: Broker {
     /// Another handle on the same data that shares no connection with this one, made for the runtime it is called
     /// on: bulk traffic must not starve lease renewal.
     fn separate(&self) -> impl Future<Output = Result<Self, BrokerError>> + Send;
+
+    /// Says what this worker is and what it is at: an encoded [`WorkerReport`](crate::WorkerReport) that takes the place of
+    /// the one before. `false` if the identity is not known, or is dead. It ends with the identity; where that is lost
+    /// with tasks, it tells what was lost.
+    ///
+    /// # Errors
+    /// [`BrokerError::Refused`] for more than [`REPORT_BYTES_MAX`](crate::REPORT_BYTES_MAX) bytes.
+    fn report(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        report: Bytes,
+    ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
 
     /// Sets how many dead letters `queue` keeps, for all its workers: what was set before is replaced.
     ///

@@ -327,6 +327,15 @@ impl Membership for AnyBroker {
         each!(self, broker => broker.separate().await.map(Self::from))
     }
 
+    async fn report(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        report: Bytes,
+    ) -> Result<bool, BrokerError> {
+        each!(self, broker => broker.report(worker, queue, report).await)
+    }
+
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
         each!(self, broker => broker.retain(queue, retention).await)
     }

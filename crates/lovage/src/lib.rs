@@ -48,6 +48,7 @@ mod handle;
 mod partition;
 pub mod prelude;
 pub mod process;
+mod reports;
 mod retry;
 mod send;
 #[cfg(feature = "spool")]
@@ -64,10 +65,11 @@ pub use handle::Handle;
 pub use lovage_beat::{Fold, Gap, Misfire, Overlap, Schedule, SolarEvent};
 pub use lovage_core::{
     Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Confirmation, Counts,
-    DeadLetter, Durability, EncodeError, Envelope, Failure, FailureKind, ManualClock, Millis,
-    NameError, Place, Priority, QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled,
-    ResultPolicy, Scheduled, State, States, Task, TaskContext, TaskDef, TaskError, TaskId,
-    TaskOptions, TaskResultExt, TraceContext, TransportError, When, gib, hours, kib, mib, mins, ms,
+    DeadLetter, Durability, EncodeError, Envelope, Failure, FailureKind, KnownWorker, Looked, Loss,
+    LostWorker, ManualClock, Millis, NameError, Place, Priority, Progress, QueueName, Registry,
+    RegistryBuilder, RegistryError, Rescheduled, ResultPolicy, RunningTask, Scheduled, State,
+    States, Task, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TaskResultExt,
+    TraceContext, TransportError, When, WorkerId, WorkerReport, gib, hours, kib, mib, mins, ms,
     secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]

@@ -166,6 +166,12 @@ impl<L> WorkerBuilder<L> {
         self
     }
 
+    /// Says which build of the program this is, for reports and the ledger of losses.
+    pub fn build_label(mut self, label: impl Into<String>) -> Self {
+        self.settings.build = Some(label.into());
+        self
+    }
+
     /// Buries a task of unknown name when it has been put off for `grace`.
     pub fn unknown_task_grace(mut self, grace: Duration) -> Self {
         self.settings.unknown_task_grace = grace;

@@ -7,6 +7,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lovage_core::{
     Awaited, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter, Encoded,
     EnqueueError, Enqueued, Fence, Inspect, Membership, Outcome, Place, QueueName, Recovered,
@@ -213,6 +214,17 @@ impl<B: Membership + Inspect> Membership for Faulty<B> {
     async fn retire(&self, worker: WorkerId, queue: &QueueName) -> Result<bool, BrokerError> {
         let queue = queue.clone();
         self.carry(move |broker| async move { broker.retire(worker, &queue).await })
+            .await
+    }
+
+    async fn report(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        report: Bytes,
+    ) -> Result<bool, BrokerError> {
+        let queue = queue.clone();
+        self.carry(move |broker| async move { broker.report(worker, &queue, report).await })
             .await
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lovage_core::{Ack, CancellationToken, Fence, TaskId};
+use lovage_core::{Ack, CancellationToken, Fence, TaskContext, TaskId};
 use tokio::task::JoinHandle;
 
+use crate::reporter::Listed;
 use crate::tenure::Tenure;
 
 /// A delivery's place in the table; used again only after its settlement was answered.
@@ -33,7 +34,7 @@ pub(crate) enum Stage {
     Waiting(CancellationToken),
     /// On a lane.
     Running {
-        token: CancellationToken,
+        context: TaskContext,
         task: JoinHandle<()>,
         began: Instant,
     },
@@ -46,7 +47,8 @@ impl Held {
     pub(crate) fn interrupt(&mut self) {
         self.interrupted = true;
         match &self.stage {
-            Stage::Waiting(token) | Stage::Running { token, .. } => token.cancel(),
+            Stage::Waiting(token) => token.cancel(),
+            Stage::Running { context, .. } => context.cancellation().cancel(),
             Stage::Settling => {}
         }
     }
@@ -113,6 +115,20 @@ impl Table {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What runs now.
+    pub(crate) fn running(&self) -> Vec<Listed> {
+        let places = self.places.iter().flatten();
+        let running = places.filter_map(|held| match &held.stage {
+            Stage::Running { context, began, .. } => Some(Listed {
+                worker: held.tenure.worker,
+                began: *began,
+                context: context.downgrade(),
+            }),
+            Stage::Waiting(_) | Stage::Settling => None,
+        });
+        running.collect()
     }
 
     /// How many have no verdict yet.

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::recovery;
+use crate::reporter::Reporter;
 use crate::settler::Trouble;
 use crate::shutdown::RETIRE_MAX;
 use crate::stats::Counters;
@@ -32,6 +33,8 @@ const RENEWALS: u32 = 3;
 pub(crate) enum Notice {
     /// A lease is good; perhaps again, perhaps for a new identity.
     Good,
+    /// A report is due: list what runs.
+    List,
     /// Somebody cancelled these.
     Cancelled {
         queue: usize,
@@ -55,6 +58,7 @@ pub(crate) struct Keeper<B> {
     /// How many dead letters the queues keep, if this worker sets it.
     pub(crate) dead_letters: Option<Retention>,
     pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) reporter: Arc<Reporter>,
     pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) counters: Arc<Counters>,
     /// Cancelled when the pump has ended.
@@ -105,7 +109,7 @@ impl<B: Membership> Keeper<B> {
         tokio::select! {
             biased;
             () = ended.cancelled() => {}
-            _ = async { tokio::join!(seats, recovery, self.retain(), self.watch()) } => {}
+            _ = async { tokio::join!(seats, recovery, self.retain(), self.report(), self.watch()) } => {}
         }
         let retired = timeout(
             RETIRE_MAX,
@@ -151,6 +155,37 @@ impl<B: Membership> Keeper<B> {
             tracing::info!(queue = %seat.queue, ?retention, "so many dead letters are kept");
         }))
         .await;
+    }
+
+    /// Tells the queues what this worker is and what it is at, as often as it renews. Beside the renewals, which must not
+    /// wait for it.
+    async fn report(&self) {
+        let mut told = false;
+        loop {
+            self.tell(Notice::List);
+            self.reporter.listed().await;
+            let now = Instant::now();
+            let mut all = true;
+            for seat in &*self.seats {
+                let Some(tenure) = seat.tenure().filter(|tenure| !tenure.is_lost()) else {
+                    all = false;
+                    continue;
+                };
+                let report = self.reporter.report(tenure.worker, now).encode();
+                let reported = self.broker.report(tenure.worker, &seat.queue, report);
+                match self.bounded(reported).await {
+                    Ok(_) => told = false,
+                    Err(error) if !told => {
+                        told = true;
+                        tracing::warn!(queue = %seat.queue, %error, "cannot report; trying again");
+                    }
+                    Err(_) => {}
+                }
+            }
+            // A new identity is not left without a report for long.
+            let pause = self.lease / RENEWALS;
+            sleep(if all { pause } else { pause.min(ms(100)) }).await;
+        }
     }
 
     /// One identity after another, each for as long as it is not lost.

@@ -23,6 +23,7 @@ use crate::fetcher::{BUFFER_MAX, Queue};
 use crate::held::{self, Place, Table};
 use crate::lanes::{LANES, LaneState};
 use crate::lease::Notice;
+use crate::reporter::Reporter;
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::settler::{Outgoing, Reply};
@@ -70,6 +71,7 @@ pub(crate) struct Pump<B, S> {
     pub(crate) stage: Stage,
     pub(crate) counters: Arc<Counters>,
     pub(crate) quiet: Arc<AtomicBool>,
+    pub(crate) reporter: Arc<Reporter>,
     pub(crate) answers: mpsc::Sender<Finished>,
     pub(crate) exchanges: FuturesUnordered<BoxFuture<'static, Reply>>,
     /// When to look whether something has waited too long for a slot.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lovage_core::Broker;
+use lovage_core::{Broker, Loss};
 use tokio::time::sleep;
 
 use crate::settler::Trouble;
@@ -47,6 +47,7 @@ async fn recover_queue<B: Broker>(
                     released += recovered.released;
                     buried += recovered.buried;
                     counters.cut(&seat.queue, &recovered.cut);
+                    tell_losses(seat, &recovered.losses);
                     if !recovered.more {
                         break;
                     }
@@ -64,4 +65,38 @@ async fn recover_queue<B: Broker>(
             );
         }
     }
+}
+
+/// The most tasks that are named for one lost worker; the ledger has them all.
+const NAMED_MAX: usize = 5;
+
+/// One warning a lost worker, and what it was at.
+fn tell_losses(seat: &Seat, losses: &[Loss]) {
+    let mut rest = losses;
+    while let Some(first) = rest.first() {
+        let lost = &first.worker;
+        let (own, others) = rest.split_at(
+            rest.iter()
+                .position(|loss| loss.worker.id != lost.id)
+                .unwrap_or(rest.len()),
+        );
+        rest = others;
+        let named: Vec<String> = own.iter().take(NAMED_MAX).map(described).collect();
+        tracing::warn!(
+            queue = %seat.queue, worker = %lost.id, name = lost.name, host = lost.host, pid = lost.pid,
+            version = lost.version, build = lost.build, rss_bytes = lost.rss_bytes, tasks = own.len(),
+            first = ?named, "a worker was lost with its tasks"
+        );
+    }
+}
+
+fn described(loss: &Loss) -> String {
+    let mut text = loss.id.to_string();
+    if let (Some(task), Some(ran)) = (&loss.task, loss.ran) {
+        text = format!("{text} {task}, ran for {ran:?}");
+    }
+    if let Some(progress) = &loss.progress {
+        text = format!("{text}, at {progress}");
+    }
+    text
 }

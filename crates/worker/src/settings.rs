@@ -231,6 +231,8 @@ pub struct Settings {
     pub max_rss: Option<u64>,
     /// What operators call this worker; no identity.
     pub name: String,
+    /// Which build of the program it is, in its own words.
+    pub build: Option<String>,
     /// How long a task of unknown name is put off before it is buried.
     pub unknown_task_grace: Duration,
     /// Tasks held a slot, running one included; `None` adapts to the tasks' run time.
@@ -255,6 +257,7 @@ impl Default for Settings {
             max_tasks: None,
             max_rss: None,
             name: String::from("worker"),
+            build: None,
             unknown_task_grace: UNKNOWN_TASK_GRACE_DEFAULT,
             prefetch: None,
             dead_letters: None,

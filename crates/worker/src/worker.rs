@@ -25,6 +25,7 @@ use crate::layers::Runner;
 use crate::lease::Keeper;
 use crate::limits::Watch;
 use crate::pump::{Inputs, Pump, held_max};
+use crate::reporter::Reporter;
 use crate::run::Run;
 use crate::settings::{Queues, QueuesError, Settings, SettingsError};
 use crate::shutdown::{self, Command, Commander, Stage};
@@ -146,6 +147,12 @@ impl<B, L> WorkerBuilder<B, L> {
         self
     }
 
+    /// Says which build of the program this is, for reports and the ledger of losses.
+    pub fn build_label(mut self, label: impl Into<String>) -> Self {
+        self.settings.build = Some(label.into());
+        self
+    }
+
     /// Buries a task of unknown name when it has been put off for `grace`.
     pub fn unknown_task_grace(mut self, grace: Duration) -> Self {
         self.settings.unknown_task_grace = grace;
@@ -221,12 +228,14 @@ where
         let (notify, notices) = mpsc::channel(NOTICES_MAX);
         let (commander, commands) = watch::channel(None);
         let freed = Arc::new(Notify::new());
+        let reporter = Arc::new(Reporter::new(settings.name.clone(), settings.build.clone()));
         let keeper = Keeper {
             broker: broker.clone(),
             seats,
             lease: settings.lease,
             dead_letters: settings.dead_letters,
             notices: notify,
+            reporter: Arc::clone(&reporter),
             heartbeat: Arc::clone(&shared.heartbeat),
             counters: Arc::clone(&shared.counters),
             ended: shared.ended.clone(),
@@ -251,6 +260,7 @@ where
             stage: Stage::Working,
             counters: Arc::clone(&shared.counters),
             quiet: Arc::clone(&shared.quiet),
+            reporter,
             answers,
             exchanges: FuturesUnordered::new(),
             hoard_check: None,

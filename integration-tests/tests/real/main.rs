@@ -10,6 +10,7 @@ mod dead_letters;
 mod hosts;
 mod input;
 mod leases;
+mod losses;
 mod outages;
 mod processes;
 mod schedule;

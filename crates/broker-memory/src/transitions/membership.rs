@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lovage_core::{Millis, Renewal, TaskId, WorkerId};
+use lovage_core::{KnownWorker, Millis, Renewal, TaskId, WorkerId, WorkerReport};
 
 use crate::queue::{Queue, Suspicion};
 
@@ -37,6 +37,29 @@ impl Queue {
             .copied()
             .collect();
         Renewal::Held { cancelled }
+    }
+
+    /// Keeps what a known identity says of itself; `false` if it is none, or dead.
+    pub(crate) fn report(&mut self, worker: WorkerId, report: &[u8], now: Millis) -> bool {
+        match self.members.get_mut(&worker) {
+            Some(member) if member.suspicion != Suspicion::Taken => {
+                member.report = WorkerReport::decode(report).map(|report| (now, report));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The workers that are known, a page of them.
+    pub(crate) fn workers(&self, offset: usize, limit: usize) -> Vec<KnownWorker> {
+        let members = self.members.iter().skip(offset).take(limit);
+        members
+            .map(|(worker, member)| KnownWorker {
+                worker: *worker,
+                lease_end: member.lease_end,
+                report: member.report.clone(),
+            })
+            .collect()
     }
 
     /// Ends an identity, unless it holds something.

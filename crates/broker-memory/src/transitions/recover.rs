@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use lovage_core::envelope::edit;
-use lovage_core::{Failure, FailureKind, Fence, LOSSES_MAX, Millis, Recovered, TaskId, WorkerId};
+use lovage_core::{
+    Failure, FailureKind, Fence, LOSSES_KEPT_MAX, LOSSES_MAX, Loss, LostWorker, Millis, Place,
+    Recovered, TaskId, WorkerId,
+};
 
-use crate::queue::{Queue, Suspicion};
+use crate::queue::{Queue, Spot, Suspicion};
 
 /// The most identities that one call looks at, and the most tasks that it takes back: as in Redis, where a call must
 /// stay short.
@@ -29,7 +32,10 @@ impl Queue {
             ..Recovered::default()
         };
         for ((_, id), place) in taken.iter().zip(self.heads(taken.len())) {
-            self.lose(*id, place, now, &mut recovered);
+            let loss = self.lose(*id, place, now, &mut recovered);
+            self.losses.push_front(loss.clone());
+            self.losses.truncate(LOSSES_KEPT_MAX);
+            recovered.losses.push(loss);
         }
         let (cut, more_to_cut) = self.cut_dead(now);
         recovered.cut = cut;
@@ -89,32 +95,60 @@ impl Queue {
         more
     }
 
-    fn lose(&mut self, id: TaskId, place: i64, now: Millis, recovered: &mut Recovered) {
+    /// Takes one delivery back, and answers what is written of it.
+    fn lose(&mut self, id: TaskId, place: i64, now: Millis, recovered: &mut Recovered) -> Loss {
         let task = self.tasks.get_mut(&id).expect("it is held");
-        if task.cancelled {
-            self.finish_cancelled(id, now);
-            return;
-        }
-        task.losses += 1;
-        let failure = if edit::acks_early(&task.bytes) {
-            Failure::new(
-                FailureKind::Abandoned,
-                "its worker was lost while it held this at-most-once task: it may have run in part",
-            )
-        } else if LOSSES_MAX <= task.losses {
-            Failure::new(
-                FailureKind::Lost,
-                format!(
-                    "{} workers were lost while they held this task",
-                    task.losses
-                ),
-            )
+        let Spot::Active(worker, fence) = task.spot else {
+            unreachable!("{id} is held");
+        };
+        let losses = task.losses + 1;
+        let became = if task.cancelled {
+            Place::Gone
+        } else if edit::acks_early(&task.bytes) || LOSSES_MAX <= losses {
+            Place::Dead
         } else {
+            Place::Ready
+        };
+        let report = &self.members[&worker].report;
+        let loss = Loss {
+            id,
+            fence,
+            lost_at: now,
+            losses,
+            became,
+            worker: LostWorker::unknown(worker),
+            task: None,
+            ran: None,
+            progress: None,
+        };
+        let loss = loss.with_report(report.as_ref().map(|(at, report)| (*at, report)));
+        if became == Place::Gone {
+            self.finish_cancelled(id, now);
+            return loss;
+        }
+        task.losses = losses;
+        if became == Place::Ready {
             recovered.released += 1;
             self.make_ready(id, place);
-            return;
+            return loss;
+        }
+        let whereabouts = match loss.worker.reported_at {
+            Some(_) => format!(" on host {}, pid {}", loss.worker.host, loss.worker.pid),
+            None => String::new(),
+        };
+        let failure = if edit::acks_early(&task.bytes) {
+            let text = format!(
+                "its worker {worker}{whereabouts} was lost while it held this at-most-once task: it may have run in part"
+            );
+            Failure::new(FailureKind::Abandoned, text)
+        } else {
+            let text = format!(
+                "{losses} workers were lost while they held this task, the last one was {worker}{whereabouts}"
+            );
+            Failure::new(FailureKind::Lost, text)
         };
         recovered.buried += 1;
         self.bury(id, failure, now);
+        loss
     }
 }

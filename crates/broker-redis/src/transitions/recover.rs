@@ -3,20 +3,22 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lovage_core::{BrokerError, Cut, LOSSES_MAX, QueueName, Recovered, span_ms};
+use lovage_core::{BrokerError, Cut, LOSSES_MAX, Loss, QueueName, Recovered, span_ms};
 use redis::Value;
 
 use crate::broker::{CANCELLED_KEPT, Shared};
 use crate::error::unexpected;
 use crate::keys::LEASE_FIELDS;
-use crate::reply::{list, number};
+use crate::reply::{bytes, list, number};
 use crate::script::{Script, script};
 use crate::transitions::read_cut;
 
 static RECOVER: LazyLock<Script> = script!(
     "recover",
     Run,
-    ["now", "chunks", "envelope", "places", "outcome", "dead"]
+    [
+        "now", "chunks", "envelope", "places", "outcome", "dead", "losses"
+    ]
 );
 
 pub(crate) async fn recover(
@@ -40,6 +42,7 @@ pub(crate) async fn recover(
         &keys.bell,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
+    names.extend([keys.reports.as_str(), &keys.losses]);
     let now = shared.now();
     let reply = shared
         .connection
@@ -59,7 +62,9 @@ pub(crate) async fn recover(
 fn read(reply: Value) -> Option<Recovered> {
     let mut items = list(reply)?.into_iter();
     let [released, buried, more] = [items.next()?, items.next()?, items.next()?];
+    let losses = list(items.next()?)?.into_iter().filter_map(bytes);
     Some(Recovered {
+        losses: losses.filter_map(|record| Loss::decode(&record)).collect(),
         released: number(&released)?,
         buried: number(&buried)?,
         cut: match items.next() {

@@ -22,9 +22,15 @@ pub(crate) async fn retire(
     let reply = shared
         .connection
         .run(&RETIRE, |call| {
-            call.keys(&[&keys.meta, &keys.identities, &keys.suspects, &active])
-                .arg(worker.to_string())
-                .arg(lease_field(worker));
+            call.keys(&[
+                &keys.meta,
+                &keys.identities,
+                &keys.suspects,
+                &active,
+                &keys.reports,
+            ])
+            .arg(worker.to_string())
+            .arg(lease_field(worker));
         })
         .await?;
     match word(&reply) {

@@ -19,6 +19,7 @@ pub(crate) struct Audit {
     active: BTreeMap<String, HashMap<Id, String>>,
     identities: BTreeSet<String>,
     suspects: BTreeSet<String>,
+    reports: BTreeSet<String>,
     leases: BTreeSet<String>,
     reasons: HashMap<Id, Vec<u8>>,
     dead_bytes: usize,
@@ -36,8 +37,8 @@ impl Audit {
         let mut commands = redis::pipe();
         for key in &keys {
             let (command, arguments): (_, &[&str]) = match kind(key) {
-                "tasks" | "active" | "suspects" | "reasons" | "facts" | "waiting" | "ghosts"
-                | "meta" => ("HGETALL", &[]),
+                "tasks" | "active" | "suspects" | "reports" | "reasons" | "facts" | "waiting"
+                | "ghosts" | "meta" => ("HGETALL", &[]),
                 "ready" => ("LRANGE", &["0", "-1"]),
                 "scheduled" | "dead" | "identities" | "bell" => {
                     ("ZRANGE", &["0", "-1", "WITHSCORES"])
@@ -79,6 +80,7 @@ impl Audit {
                 self.identities = scores.into_keys().collect();
             }
             "suspects" => self.suspects = names(value),
+            "reports" => self.reports = names(value),
             "meta" => {
                 let fields: HashMap<String, Vec<u8>> = from(value);
                 let bytes = fields.get("dead_bytes").cloned().unwrap_or_default();
@@ -91,7 +93,7 @@ impl Audit {
             "waiting" => self.waiting = ids(value),
             "cancels" => self.cancels = from(value),
             "ghosts" => self.ghosts = from(value),
-            "bell" | "result" => {}
+            "bell" | "result" | "losses" => {}
             _ => self.others.push(key.to_owned()),
         }
     }
@@ -212,6 +214,7 @@ impl Audit {
         for (what, orphan) in [
             ("active", self.active.keys().find(watched)),
             ("suspects", self.suspects.iter().find(watched)),
+            ("reports", self.reports.iter().find(watched)),
             ("leases", self.leases.iter().find(watched)),
         ] {
             if let Some(orphan) = orphan {

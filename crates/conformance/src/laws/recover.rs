@@ -12,6 +12,7 @@ const NOTHING: Recovered = Recovered {
     released: 0,
     buried: 0,
     cut: NO_CUT,
+    losses: Vec::new(),
     more: false,
 };
 const NO_CUT: Cut = Cut {

@@ -36,6 +36,8 @@ pub enum Command {
     },
     /// A worker renews its lease; one that is lost takes a new identity.
     Renew(Who),
+    /// A worker reports what it holds, as so far.
+    Report(Who, u8),
     /// Somebody looks for lost workers.
     Recover,
     /// Somebody cancels a task.
@@ -174,6 +176,12 @@ impl ReferenceStateMachine for Plan {
             (claim, claiming().boxed()),
             (settle, settling().boxed()),
             (3, who().prop_map(Command::Renew).boxed()),
+            (
+                2,
+                (who(), any::<u8>())
+                    .prop_map(|(who, n)| Command::Report(who, n))
+                    .boxed(),
+            ),
             (3, Just(Command::Recover).boxed()),
             (3, (0..IDS).prop_map(Command::Cancel).boxed()),
             (2, (0..IDS).prop_map(Command::Revive).boxed()),

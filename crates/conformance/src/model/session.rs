@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use lovage_core::{
     Ack, Awaited, Cancelled, Claim, Counts, DeadLetter, Delivery, Edit, EnqueueError, Enqueued,
-    Envelope, Failure, FailureKind, Fence, ManualClock, Millis, Outcome, Place, Priority, Purged,
-    QueueName, Recovered, Renewal, Rescheduled, Settled, Settlement, TaskId, TaskName, Verdict,
-    When, WorkerId, hours, secs,
+    Envelope, Failure, FailureKind, Fence, Loss, ManualClock, Millis, Outcome, Place, Priority,
+    Progress, Purged, QueueName, Recovered, Renewal, Rescheduled, RunningTask, Settled, Settlement,
+    TaskId, TaskName, Verdict, When, WorkerId, WorkerReport, hours, secs,
 };
 
 use super::command::{Command, IDS, Pick, Retiming, SLOTS, Sent, Verdicts, Who};
@@ -42,6 +42,8 @@ pub enum Answer {
     Settled(WorkerId, Vec<Settlement>, Settled),
     /// What a renewal said; cancelled tasks by their ids.
     Renewed(Renewal),
+    /// Whether a report was kept.
+    Reported(bool),
     /// What recovery did.
     Recovered(Recovered),
     /// What a cancellation did.
@@ -77,6 +79,8 @@ pub struct Look {
     pub counts: Counts,
     /// How many dead letters retention has cut.
     pub cut: u64,
+    /// What was lost with its worker, newest first.
+    pub losses: Vec<Loss>,
 }
 
 impl Look {
@@ -123,6 +127,7 @@ impl<B: WholeBroker> Session<B> {
             Command::Claim { who, max } => self.claim(*who, *max).await,
             Command::Settle { who, picks } => self.settle(*who, picks).await,
             Command::Renew(who) => self.renew(*who).await,
+            Command::Report(who, n) => self.report(*who, *n).await,
             Command::Recover => {
                 let answer = self.broker.recover(&self.queue, PATIENCE).await;
                 Answer::Recovered(answer.expect("recovery is answered"))
@@ -188,6 +193,7 @@ impl<B: WholeBroker> Session<B> {
         let dead = dead.expect("looking is answered");
         let counts = self.broker.counts(&self.queue).await;
         let summary = self.broker.dead_letters_summary(&self.queue).await;
+        let losses = self.broker.losses(&self.queue, 0, 100).await;
         let summary = summary.expect("looking is answered");
         let bytes: u64 = dead.iter().map(|letter| letter.size).sum();
         assert_eq!(
@@ -205,6 +211,7 @@ impl<B: WholeBroker> Session<B> {
             dead: dead.into_iter().map(row).collect(),
             counts: counts.expect("looking is answered"),
             cut: summary.cut,
+            losses: losses.expect("looking is answered"),
         }
     }
 
@@ -306,6 +313,25 @@ impl<B: WholeBroker> Session<B> {
         };
         let answer = self.broker.revive(&self.queue, id).await;
         Answer::Revived(id, answer.expect("a revival is answered"))
+    }
+
+    async fn report(&self, who: Who, n: u8) -> Answer {
+        let held = &self.slots[usize::from(who.slot)].held;
+        let running = held.iter().map(|delivery| RunningTask {
+            id: delivery.id,
+            task: "play".to_owned(),
+            ran: secs(n.into()),
+            progress: n.is_multiple_of(2).then(|| Progress::from((n.into(), 256))),
+        });
+        let report = WorkerReport {
+            host: format!("host-{}", who.slot),
+            pid: n.into(),
+            running: running.collect(),
+            ..WorkerReport::default()
+        };
+        let worker = self.worker(who);
+        let kept = self.broker.report(worker, &self.queue, report.encode());
+        Answer::Reported(kept.await.expect("a report is answered"))
     }
 
     /// One of the dead letters if there is one.

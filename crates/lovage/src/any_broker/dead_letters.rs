@@ -1,10 +1,10 @@
-//! Looking after the dead letters of whatever broker is there.
+//! Looking after the dead letters, workers and losses of whatever broker is there.
 
 use std::time::Duration;
 
 use lovage_core::{
-    BrokerError, DeadLetter, DeadLetters, DeadLettersSummary, Encoded, Millis, Purged, QueueName,
-    TaskId,
+    BrokerError, DeadLetter, DeadLetters, DeadLettersSummary, Encoded, KnownWorker, Looked, Loss,
+    Millis, Purged, QueueName, Reports, TaskId,
 };
 
 use super::AnyBroker;
@@ -48,5 +48,25 @@ impl DeadLetters for AnyBroker {
         queue: &QueueName,
     ) -> Result<DeadLettersSummary, BrokerError> {
         each!(self, broker => broker.dead_letters_summary(queue).await)
+    }
+}
+
+impl Reports for AnyBroker {
+    async fn losses(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<Loss>, BrokerError> {
+        each!(self, broker => broker.losses(queue, offset, limit).await)
+    }
+
+    async fn workers(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Looked<Vec<KnownWorker>>, BrokerError> {
+        each!(self, broker => broker.workers(queue, offset, limit).await)
     }
 }

@@ -98,6 +98,9 @@ pub struct Args {
     /// What operators call this worker [default: worker]
     #[arg(long, env = "LOVAGE_NAME", value_name = "LABEL")]
     pub name: Option<String>,
+    /// Which build of the program this is, for reports and the ledger of losses [default: none is told]
+    #[arg(long, env = "LOVAGE_BUILD", value_name = "LABEL")]
+    pub build: Option<String>,
     /// Where to serve /livez and /readyz, for example 127.0.0.1:8080 [default: nowhere]
     #[arg(long, env = "LOVAGE_HEALTH", value_name = "ADDR")]
     pub health: Option<SocketAddr>,
@@ -174,6 +177,7 @@ impl Args {
             max_tasks: self.max_tasks,
             max_rss: self.max_rss,
             name: self.name.clone().unwrap_or(default.name),
+            build: self.build.clone(),
             unknown_task_grace: self
                 .unknown_task_grace
                 .unwrap_or(default.unknown_task_grace),
@@ -208,6 +212,7 @@ impl Args {
             max_tasks: self.max_tasks.or(under.max_tasks),
             max_rss: self.max_rss.or(under.max_rss),
             name: self.name.or(under.name),
+            build: self.build.or(under.build),
             health: self.health.or(under.health),
             log_format: self.log_format.or(under.log_format),
             config: self.config.or(under.config),

@@ -354,6 +354,7 @@ where
         match notice {
             // Only to wake up: the next exchange looks at the seat.
             Notice::Good => {}
+            Notice::List => self.reporter.list(self.table.running()),
             Notice::Cancelled { queue, worker, ids } => {
                 let ids: HashSet<TaskId> = ids.into_iter().collect();
                 for (_, held) in self.table.iter_mut() {

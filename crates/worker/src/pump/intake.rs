@@ -112,7 +112,7 @@ where
         let Some(held) = self.table.get_mut(place) else {
             return;
         };
-        let token = planned.context.cancellation().clone();
+        let context = planned.context.clone();
         let start = Arc::new(Start::new(Arc::clone(&held.tenure)));
         let terms = Terms {
             start: Arc::clone(&start),
@@ -134,7 +134,11 @@ where
         let task = self
             .home
             .spawn(deliver(self.service.clone(), run, terms, answer));
-        held.stage = Stage::Running { token, task, began };
+        held.stage = Stage::Running {
+            context,
+            task,
+            began,
+        };
     }
 
     /// Gives back what has waited too long for a slot, unless a fixed prefetch asks for it.

@@ -467,6 +467,16 @@ impl Membership for Faulty {
         Ok(self.clone())
     }
 
+    async fn report(
+        &self,
+        worker: WorkerId,
+        queue: &QueueName,
+        report: bytes::Bytes,
+    ) -> Result<bool, BrokerError> {
+        self.reach().await?;
+        self.inner.report(worker, queue, report).await
+    }
+
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
         self.reach().await?;
         self.inner.retain(queue, retention).await

@@ -1,0 +1,26 @@
+//! Looking at workers and losses, wired to its transitions.
+
+use lovage_core::{BrokerError, KnownWorker, Looked, Loss, QueueName, Reports};
+
+use crate::broker::RedisBroker;
+use crate::transitions;
+
+impl Reports for RedisBroker {
+    async fn losses(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<Loss>, BrokerError> {
+        transitions::losses(&self.shared, queue, offset, limit).await
+    }
+
+    async fn workers(
+        &self,
+        queue: &QueueName,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Looked<Vec<KnownWorker>>, BrokerError> {
+        transitions::workers(&self.shared, queue, offset, limit).await
+    }
+}
