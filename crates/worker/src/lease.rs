@@ -164,7 +164,7 @@ impl<B: Membership> Keeper<B> {
         loop {
             self.tell(Notice::List);
             self.reporter.listed().await;
-            let now = Instant::now();
+            let now = self.clock.now();
             let mut all = true;
             for seat in &*self.seats {
                 let Some(tenure) = seat.tenure().filter(|tenure| !tenure.is_lost()) else {
