@@ -203,7 +203,7 @@ impl Membership for RedisBroker {
         queue: &QueueName,
         report: Bytes,
     ) -> Result<bool, BrokerError> {
-        transitions::report(&self.shared, queue, worker, &report).await
+        partitioned::report(&self.shared, queue, worker, &report).await
     }
 
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {

@@ -3,6 +3,7 @@
 use lovage_core::{BrokerError, KnownWorker, Looked, Loss, QueueName, Reports};
 
 use crate::broker::RedisBroker;
+use crate::partitioned;
 use crate::transitions;
 
 impl Reports for RedisBroker {
@@ -12,7 +13,7 @@ impl Reports for RedisBroker {
         offset: usize,
         limit: usize,
     ) -> Result<Vec<Loss>, BrokerError> {
-        transitions::losses(&self.shared, queue, offset, limit).await
+        partitioned::losses(&self.shared, queue, offset, limit).await
     }
 
     async fn workers(
@@ -21,6 +22,7 @@ impl Reports for RedisBroker {
         offset: usize,
         limit: usize,
     ) -> Result<Looked<Vec<KnownWorker>>, BrokerError> {
+        // A worker is known to all partitions, or lost: the first has the queue's own name, and tells of all.
         transitions::workers(&self.shared, queue, offset, limit).await
     }
 }

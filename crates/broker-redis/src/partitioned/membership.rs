@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use lovage_core::{BrokerError, Fence, QueueName, Recovered, Renewal, TaskId, WorkerId};
 
 use super::{add, changed, each, told};
@@ -85,6 +86,23 @@ pub(crate) async fn renew(
     Ok(Renewal::Held { cancelled: all })
 }
 
+/// Said in each partition: what is lost there is written down beside it. A partition that the worker is not known to
+/// yet, as the queue was divided since, knows it from its next renewal on.
+pub(crate) async fn report(
+    shared: &Shared,
+    queue: &QueueName,
+    worker: WorkerId,
+    report: &Bytes,
+) -> Result<bool, BrokerError> {
+    let parts = shared.parts(queue).await?;
+    let say = |part: &Part| {
+        let name = part.name.clone();
+        async move { transitions::report(shared, &name, worker, report).await }
+    };
+    let kept = changed(each(&parts, say).await)?;
+    Ok(kept.into_iter().all(|kept| kept))
+}
+
 pub(crate) async fn retire(
     shared: &Shared,
     queue: &QueueName,
@@ -136,6 +154,7 @@ pub(crate) async fn recover(
         total.released += recovered.released;
         total.buried += recovered.buried;
         add(&mut total.cut, recovered.cut);
+        total.losses.extend(recovered.losses);
         total.more |= recovered.more;
     }
     Ok(total)

@@ -1,7 +1,8 @@
 //! Looks at the whole of a queue: sums, and pages in one order.
 
 use lovage_core::{
-    BATCH_MAX, BrokerError, Counts, DeadLetter, Millis, QueueName, Scheduled, TaskId,
+    BATCH_MAX, BrokerError, Counts, DeadLetter, LOSSES_KEPT_MAX, Loss, Millis, QueueName,
+    Scheduled, TaskId,
 };
 
 use super::{each, told};
@@ -63,6 +64,28 @@ pub(crate) async fn dead_letters(
         transitions::dead_letters(shared, &name, offset, limit).await
     };
     page.read(queue, read).await
+}
+
+/// The newest of all partitions, which keep as many as are asked for each.
+pub(crate) async fn losses(
+    shared: &Shared,
+    queue: &QueueName,
+    offset: usize,
+    limit: usize,
+) -> Result<Vec<Loss>, BrokerError> {
+    let parts = shared.parts_now(queue).await?;
+    if parts.len() == 1 {
+        return transitions::losses(shared, queue, offset, limit).await;
+    }
+    let end = offset.saturating_add(limit).min(LOSSES_KEPT_MAX);
+    let look = |part: &Part| {
+        let name = part.name.clone();
+        async move { transitions::losses(shared, &name, 0, end).await }
+    };
+    let mut all = told(each(&parts, look).await)?.concat();
+    all.sort_by_key(|loss| std::cmp::Reverse(loss.lost_at));
+    all.truncate(end);
+    Ok(all.split_off(offset.min(all.len())))
 }
 
 /// What is listed by an instant, and by its id where several share one.
