@@ -339,7 +339,7 @@ fn said(verdict: &Verdict) -> Said {
         } => Said::Expired,
         Verdict::Done { .. } => Said::Done,
         Verdict::RetryIn(span) => Said::RetryIn(*span),
-        Verdict::Park(span) => Said::PutOff(*span),
+        Verdict::Park(span) | Verdict::Snooze(span) => Said::PutOff(*span),
         Verdict::Bury(_) => Said::Buried,
         _ => Said::Released,
     }
