@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lovage::{Backoff, TaskContext, TaskError, ms, task};
+use lovage::{Backoff, TaskContext, TaskError, Unique, ms, task};
 
 use crate::journal::{Event, record};
 
@@ -61,6 +61,13 @@ pub async fn work(ctx: &TaskContext, gate: String) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     record(Event::End, ctx);
+}
+
+/// Unique, and otherwise as `hold`.
+#[task(unique = Unique::by(|message: &hold_key| message.key), backoff = Backoff::constant(ms(1)))]
+pub async fn hold_key(ctx: &TaskContext, key: u64, gate: String) -> Result<(), TaskError> {
+    let _ = key;
+    hold::call(ctx, gate).await
 }
 
 /// Runs until its gate is opened, whatever its token says; answers the losses before this run.

@@ -5,6 +5,7 @@ use std::fmt;
 use lovage_core::{EncodeError, Encoded, Envelope, Millis, ScheduleName, TaskId};
 use serde::{Deserialize, Serialize};
 
+use crate::occurrence;
 use crate::schedule::Schedule;
 
 /// The header of a fired task that names its schedule.
@@ -56,6 +57,14 @@ impl Entry {
             origin,
             template: neutral(template),
         }
+    }
+
+    /// The id of the task of the occurrence at `occurrence`.
+    pub(crate) fn task_id(&self, occurrence: Millis) -> TaskId {
+        let id = occurrence::task_id(&self.name, occurrence);
+        // Where those of one key are in one partition, they see each other's lock.
+        let unique = self.template.unique.as_ref();
+        unique.map_or(id, |lock| id.beside(lock.key.as_bytes()))
     }
 
     /// The task of the occurrence at `occurrence`, fired at `now` under `id`.

@@ -359,7 +359,7 @@ impl Planner<'_> {
     }
 
     fn fire(&mut self, occurrence: Millis) {
-        let id = occurrence::task_id(&self.entry.name, occurrence);
+        let id = self.entry.task_id(occurrence);
         let queue = self.entry.template.queue.clone();
         self.fire.push(Shot { occurrence, id });
         let fate = Fate::Fired {

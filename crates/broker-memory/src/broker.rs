@@ -10,13 +10,15 @@ use lovage_core::{
     Amended, Amendment, Awaited, BATCH_MAX, BeatId, BeatRole, Broker, BrokerError, Cancelled,
     Claim, Clock, Control, Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence, Forwarded,
     Inspect, Lead, Leader, Looked, Membership, Millis, Outcome, Outgoing, Place, QueueName,
-    REPORT_BYTES_MAX, Recovered, Renewal, Rescheduled, Results, Retention, ScheduleName, Scheduled,
-    Schedules, Settled, Settlement, StoredSchedule, TaskId, TransportError, When, WorkerId,
+    REPORT_BYTES_MAX, Recovered, Renewal, Rescheduled, Results, Retention, Revived, ScheduleName,
+    Scheduled, Schedules, Settled, Settlement, StoredSchedule, TaskId, TransportError, When,
+    WorkerId,
 };
 use tokio::time::timeout;
 
 use crate::beat::Beat;
 use crate::queue::{Queue, Spot};
+use crate::transitions::enqueue::Incoming;
 
 /// A broker in the memory of this process. Clones share one set of queues.
 ///
@@ -101,9 +103,14 @@ impl Broker for MemoryBroker {
         queue: &QueueName,
         tasks: Vec<Encoded>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        let tasks: Vec<(TaskId, Bytes)> = tasks
+        let tasks: Vec<Incoming> = tasks
             .iter()
-            .map(|task| (task.id(), task.bytes().clone()))
+            .map(|task| Incoming {
+                id: task.id(),
+                bytes: task.bytes().clone(),
+                unique: task.unique().copied(),
+                remembered: task.remembered(),
+            })
             .collect();
         self.with(queue, |data, now| data.enqueue(queue, &tasks, now))
     }
@@ -236,8 +243,8 @@ impl Control for MemoryBroker {
         Ok(self.with(queue, |data, now| data.cancel(id, now)))
     }
 
-    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
-        Ok(self.with(queue, |data, _| data.revive(id)))
+    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<Revived, BrokerError> {
+        Ok(self.with(queue, |data, now| data.revive(id, now)))
     }
 
     async fn reschedule(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lovage_core::{
     BrokerError, DeadLetter, DeadLetters, DeadLettersSummary, Encoded, Millis, Purged, QueueName,
-    TaskId,
+    Revived, TaskId,
 };
 
 use crate::broker::{MemoryBroker, check_batch};
@@ -24,8 +24,10 @@ impl DeadLetters for MemoryBroker {
         ids: Vec<TaskId>,
     ) -> Result<Vec<bool>, BrokerError> {
         check_batch("ids", ids.len())?;
-        Ok(self.with(queue, |data, _| {
-            ids.into_iter().map(|id| data.revive(id)).collect()
+        Ok(self.with(queue, |data, now| {
+            ids.into_iter()
+                .map(|id| data.revive(id, now) == Revived::Ready)
+                .collect()
         }))
     }
 

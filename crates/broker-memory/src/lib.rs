@@ -8,6 +8,7 @@ mod beat;
 mod broker;
 mod dead_letters;
 mod durable;
+mod locks;
 mod partitions;
 mod queue;
 mod reports;

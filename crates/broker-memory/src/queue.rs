@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage_core::envelope::edit;
 use lovage_core::{
-    Failure, Fence, Loss, Millis, Outcome, Parked, Partitions, Priority, Retention, TaskId,
+    Failure, Fence, Lock, Loss, Millis, Outcome, Parked, Partitions, Priority, Retention, TaskId,
     WorkerId, WorkerReport, hours,
 };
 use tokio::sync::{Notify, oneshot};
+
+use crate::locks::Locks;
 
 /// Everything that one queue holds. Transitions are its methods, a file each.
 #[derive(Default)]
@@ -41,6 +43,8 @@ pub(crate) struct Queue {
     pub(crate) forwarded: u64,
     /// How many partitions it was said to have: here they are all in one place.
     pub(crate) partitions: Partitions,
+    /// The keys that are held, and the sends that are remembered.
+    pub(crate) locks: Locks,
     /// What wakes idle workers: one a ring, and a ring is kept until somebody waits.
     pub(crate) bell: Arc<Notify>,
     outcomes: HashMap<TaskId, (Bytes, Millis)>,
@@ -64,6 +68,10 @@ pub(crate) struct Task {
     pub(crate) parked: Option<Parked>,
     /// Whether somebody cancelled it while it was active.
     pub(crate) cancelled: bool,
+    /// The key that it holds, held or wants to hold again.
+    pub(crate) lock: Option<Lock>,
+    /// Whether a worker has taken it since it was sent.
+    pub(crate) taken: bool,
 }
 
 /// Where exactly a task is.
@@ -119,12 +127,14 @@ impl Queue {
     pub(crate) fn admit(&mut self, id: TaskId, bytes: Bytes, spot: Spot) {
         self.list(id, &spot);
         let task = Task {
-            bytes,
             spot,
             losses: 0,
             snoozes: 0,
             parked: None,
             cancelled: false,
+            lock: edit::unique(&bytes),
+            taken: false,
+            bytes,
         };
         self.tasks.insert(id, task);
     }
@@ -147,6 +157,9 @@ impl Queue {
     ) {
         let task = self.tasks.remove(&id).expect("only live tasks end");
         self.unlist(id, &task.spot);
+        if let Some(lock) = &task.lock {
+            self.let_go(id, lock);
+        }
         let bytes = outcome.encode();
         if let Some(span) = keep {
             self.keep_outcome(id, bytes.clone(), now.plus(span), now);
@@ -162,6 +175,9 @@ impl Queue {
     /// Makes an active task a dead letter, and tells who waits for it.
     pub(crate) fn bury(&mut self, id: TaskId, failure: Failure, now: Millis) {
         self.tell(id, &Outcome::Failed(failure.clone()).encode());
+        if let Some(lock) = self.tasks[&id].lock {
+            self.let_go(id, &lock);
+        }
         self.move_to(id, Spot::Dead(now, failure));
     }
 

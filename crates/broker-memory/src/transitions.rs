@@ -4,7 +4,7 @@ mod amend;
 mod cancel;
 mod claim;
 mod dead_letters;
-mod enqueue;
+pub(crate) mod enqueue;
 mod forward;
 mod lead;
 mod look;

@@ -1,13 +1,13 @@
 -- claim.lua   scheduled -> ready, ready -> active        (docs/architecture.md#lifecycle)
 -- KEYS  1 Q:meta   2 Q:tasks   3 Q:active:W   4 Q:scheduled   5 Q:ghosts   6 Q:facts   7 Q:dead   8 Q:reasons
---       9 Q:bell   10-19 Q:ready:0 to 9
+--       9 Q:bell   10 Q:locks   11 Q:unique: (what all locks begin with)   12-21 Q:ready:0 to 9
 -- ARGV  1 now, '' for Redis's clock   2 field of the lease in Q:meta   3 max, 1 to 1000
 --       4 division that the worker goes by   5 number of this partition, '' where the queue has no others
 -- Reply 'no_lease' | {'moved', division of the queue} | {now, fence, held, ms until the next is due or -1, the ids, 16 bytes each, as one string, envelopes,
 --       facts if any task has some}
 local meta, tasks, active, scheduled, ghosts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local facts, dead, reasons, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local READY = 10
+local facts, dead, reasons, bell, locks, uniques = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local READY = 12
 local PROMOTED_MAX, SKIPPED_MAX = 1000, 1000
 -- What is read beyond the first envelope: the rest waits for the next claim. A queue that never had a large one cannot
 -- get there, and pays for no look at sizes.
@@ -19,8 +19,8 @@ if (settings[4] or '') ~= ARGV[4] then return {'moved', settings[4] or ''} end
 local lease, used, fence = tonumber(settings[1]), settings[2] or '', tonumber(settings[3]) or 0
 if not lease or lease <= now then return 'no_lease' end
 local held = redis.call('HLEN', active)
-if has(used, 'g') or has(used, 'f') then
-  local refusal = wrong_type({ghosts, 'hash', facts, 'hash'})
+if has(used, 'g') or has(used, 'f') or has(used, 'u') then
+  local refusal = wrong_type({ghosts, 'hash', facts, 'hash', locks, 'hash'})
   if refusal then return refusal end
 end
 
@@ -161,6 +161,28 @@ if 0 < n then
   held = held + n
 end
 if max <= n or more then ring(bell) end
+
+-- Frees the keys that are held until the start, and notes who took the others.
+local function begin(unique)
+  local entries, noted = hmget(locks, unique), {}
+  for i = 1, #unique do
+    local mode, key, span = lock_of(entries[i])
+    if mode == 's' then
+      free(uniques, key, unique[i])
+    elseif mode then
+      noted[#noted + 1], noted[#noted + 2] = unique[i], mode .. key .. ':' .. span .. ':' .. string.sub(active, -32)
+    end
+  end
+  write('HSET', locks, noted)
+end
+
+if 0 < n and has(used, 'u') then
+  local unique = {}
+  for i = 1, n do
+    if is_unique(envelopes[i]) then unique[#unique + 1] = ids[i] end
+  end
+  begin(unique)
+end
 
 local reply = {now, fence, held, next_due and math.max(next_due - now, 0) or -1, table.concat(ids), envelopes}
 if 0 < n and has(used, 'f') and redis.call('EXISTS', facts) == 1 then reply[7] = hmget(facts, ids) end

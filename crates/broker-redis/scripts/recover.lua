@@ -3,7 +3,7 @@
 -- dead from then on; its tasks are taken back a bounded number a call, and at last the identity is forgotten.
 -- KEYS  1 Q:meta   2 Q:identities   3 Q:suspects   4 Q:tasks   5 Q:active: (what all processing lists begin with)
 --       6 Q:facts   7 Q:cancels   8 Q:waiting   9 Q:dead   10 Q:reasons   11 Q:result: (likewise)   12 Q:bell
---       13-22 Q:ready:0 to 9   23 Q:reports   24 Q:losses
+--       13 Q:locks   14 Q:unique: (likewise)   15-24 Q:ready:0 to 9   25 Q:reports   26 Q:losses
 -- ARGV  1 now, '' for Redis's clock   2 patience in ms   3 what the fields of leases in Q:meta begin with
 --       4 losses after which a task is buried   5 what all channels begin with
 --       6 ms for which a cancelled outcome is kept
@@ -11,8 +11,8 @@
 --       cut_dead answers if dead letters were cut}
 local meta, identities, suspects, tasks, actives = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local facts, cancels, waiting, dead, reasons, results, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
-local reports, losses = KEYS[23], KEYS[24]
-local READY = 13
+local locks, uniques, reports, losses = KEYS[13], KEYS[14], KEYS[25], KEYS[26]
+local READY = 15
 local LOOKED_AT_MAX, TAKEN_MAX, TAKEN_BYTES_MAX = 64, 200, 8 * 1024 * 1024
 local now, patience, losses_max, channels = now_of(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
 
@@ -80,9 +80,10 @@ local envelopes, known = hmget(tasks, ids), hmget(facts, ids)
 local cancelled = some_cancels and redis.call('SMISMEMBER', cancels, unpack(ids)) or {}
 
 local levels, facts_new, dead_new, reasons_new, gone, ended, outcomes = {}, {}, {}, {}, {}, {}, {}
-local released, buried, taken_back = 0, 0, {}
-local function bury(id, kind, message)
+local released, buried, taken_back, unique_gone, unique_dead = 0, 0, {}, {}, {}
+local function bury(id, envelope, kind, message)
   local record = failure(kind, message)
+  if is_unique(envelope) then unique_dead[#unique_dead + 1] = id end
   buried = buried + 1
   dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
   reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, record
@@ -114,11 +115,12 @@ for i = 1, #taken do
     gone[#gone + 1] = id
     ended[#ended + 1], outcomes[#outcomes + 1] = id, CANCELLED
     taken_back[#taken_back + 1] = results .. hex(id)
+    if is_unique(envelope) then unique_gone[#unique_gone + 1] = id end
   elseif acks_early(envelope) then
-    bury(id, 'abandoned', 'its worker ' .. taken[i].worker .. where .. ' was lost while it held this at-most-once task (claim '
+    bury(id, envelope, 'abandoned', 'its worker ' .. taken[i].worker .. where .. ' was lost while it held this at-most-once task (claim '
       .. taken[i].mark .. '): it may have run in part')
   elseif losses_max <= mine.losses then
-    bury(id, 'lost', mine.losses .. ' workers were lost while they held this task, the last one was '
+    bury(id, envelope, 'lost', mine.losses .. ' workers were lost while they held this task, the last one was '
       .. taken[i].worker .. where .. ' (claim ' .. taken[i].mark .. ')')
     facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(mine)
   else
@@ -128,7 +130,7 @@ for i = 1, #taken do
   end
 end
 local refusal = wrong_ready(levels, READY)
-  or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash', losses, 'list'})
+  or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash', losses, 'list', locks, 'hash'})
 if refusal then return refusal end
 
 local letters = push('LPUSH', levels, READY)
@@ -137,14 +139,18 @@ remember(meta, used, letters)
 write('HSET', facts, facts_new)
 write('HSET', reasons, reasons_new)
 write('ZADD', dead, dead_new)
+-- Before any of them is cut, as that forgets which key it held.
+let_go(locks, uniques, unique_dead)
 local bytes = 0
 for i = 2, #dead_new, 2 do bytes = bytes + size_of(tasks, reasons, dead_new[i]) end
 count_dead_bytes(meta, bytes)
-local cut = has(used, 'd') and cut_dead(now, meta, tasks, dead, reasons, facts)
+local cut = has(used, 'd') and cut_dead(now, meta, tasks, dead, reasons, facts, locks)
 if cut and cut[5] == 1 then more = 1 end
 write('HDEL', tasks, gone)
 write('HDEL', facts, gone)
 if some_cancels then write('SREM', cancels, ids) end
+let_go(locks, uniques, unique_gone)
+write('HDEL', locks, unique_gone)
 for i = 1, #taken do redis.call('HDEL', taken[i].active, ids[i]) end
 for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[6]) end
 

@@ -1,7 +1,7 @@
 -- settle.lua   active -> gone | scheduled | ready | dead   (docs/architecture.md#lifecycle)
--- KEYS  1 Q:tasks   2 Q:active:W   3 Q:waiting   4 Q:facts   5 Q:cancels
---       unless every verdict is 'done' or 'kept':   6 Q:meta   7 Q:scheduled   8 Q:dead   9 Q:reasons   10 Q:bell
---       11 Q:result: (what all results begin with)   12-21 Q:ready:0 to 9
+-- KEYS  1 Q:tasks   2 Q:active:W   3 Q:waiting   4 Q:facts   5 Q:cancels   6 Q:locks   7 Q:unique: (what all locks begin with)
+--       unless every verdict is 'done' or 'kept':   8 Q:meta   9 Q:scheduled   10 Q:dead   11 Q:reasons   12 Q:bell
+--       13 Q:result: (likewise, results)   14-23 Q:ready:0 to 9
 --       last Q:result:ID, one for each id of 'kept', in their order
 -- ARGV  1 now, '' for Redis's clock   2 position of the first Q:result:ID   3 what all channels begin with
 --       4 ms for which a cancelled outcome is kept
@@ -11,8 +11,9 @@
 -- Reply positions of the ids that this worker does not hold by that fence; where dead letters were cut, {'cut', those
 --       positions, what cut_dead answers}
 local tasks, active, waiting, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local meta, scheduled, dead, reasons, bell, results = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local READY = 12
+local locks, uniques = KEYS[6], KEYS[7]
+local meta, scheduled, dead, reasons, bell, results = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local READY = 14
 local result_at, channels = tonumber(ARGV[2]), ARGV[3]
 
 local ids, verdicts, bodies, kept, n, at = {}, {}, {}, {}, 0, 5
@@ -44,13 +45,14 @@ for i = 1, n do
 end
 if n_mine == 0 then return stale end
 
-local some_waiting, some_facts, some_cancels = false, false, false
-if 0 < redis.call('EXISTS', waiting, facts, cancels) then
-  local refusal = wrong_type({waiting, 'hash', facts, 'hash', cancels, 'set'})
+local some_waiting, some_facts, some_cancels, some_locks = false, false, false, false
+if 0 < redis.call('EXISTS', waiting, facts, cancels, locks) then
+  local refusal = wrong_type({waiting, 'hash', facts, 'hash', cancels, 'set', locks, 'hash'})
   if refusal then return refusal end
   some_waiting = redis.call('EXISTS', waiting) == 1
   some_facts = redis.call('EXISTS', facts) == 1
   some_cancels = redis.call('EXISTS', cancels) == 1
+  some_locks = redis.call('EXISTS', locks) == 1
 end
 local cancelled = {}
 if some_cancels then
@@ -62,7 +64,7 @@ end
 
 local cut
 -- The tasks that end, and what is told of each.
-local gone, ended, outcomes = {}, {}, {}
+local gone, buried, ended, outcomes = {}, {}, {}, {}
 local function stop(id, outcome)
   if some_waiting then
     ended[#ended + 1] = id
@@ -104,6 +106,7 @@ else
       stop(id, CANCELLED)
       taken_back[#taken_back + 1] = results .. hex(id)
     elseif kind == 'bury' then
+      buried[#buried + 1] = id
       dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
       reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, bodies[i]
       stop(id, failed(bodies[i]))
@@ -152,11 +155,13 @@ else
   write('ZADD', scheduled, due)
   write('HSET', reasons, reasons_new)
   write('ZADD', dead, dead_new)
+  -- Before any of them is cut, as that forgets which key it held.
+  if some_locks then let_go(locks, uniques, buried) end
   if 0 < #dead_new then
     local bytes = 0
     for i = 2, #dead_new, 2 do bytes = bytes + size_of(tasks, reasons, dead_new[i]) end
     count_dead_bytes(meta, bytes)
-    if has(used, 'd') then cut = cut_dead(now, meta, tasks, dead, reasons, facts) end
+    if has(used, 'd') then cut = cut_dead(now, meta, tasks, dead, reasons, facts, locks) end
   end
   write('HDEL', tasks, gone)
   for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[4]) end
@@ -171,6 +176,10 @@ if next(kept) then
 end
 write('HDEL', active, mine_ids)
 if some_facts then write('HDEL', facts, gone) end
+if some_locks then
+  let_go(locks, uniques, gone)
+  write('HDEL', locks, gone)
+end
 if some_cancels then write('SREM', cancels, mine_ids) end
 if some_waiting then tell(waiting, channels, ended, outcomes) end
 if cut then return {'cut', stale, cut} end

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use lovage_core::{
     Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Durability,
     Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered,
-    Renewal, Rescheduled, Results, Retention, Scheduled, Settled, Settlement, TaskId, When,
-    WorkerId, hours,
+    Renewal, Rescheduled, Results, Retention, Revived, Scheduled, Settled, Settlement, TaskId,
+    When, WorkerId, hours,
 };
 
 use crate::bell::Bells;
@@ -232,10 +232,10 @@ impl Control for RedisBroker {
         .await
     }
 
-    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
+    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<Revived, BrokerError> {
         by_id(&self.shared, queue, id, |name| async move {
             let answers = transitions::revive(&self.shared, &name, &[id]).await?;
-            Ok(answers == [true])
+            Ok(answers.first().copied().unwrap_or(Revived::NotDead))
         })
         .await
     }

@@ -24,6 +24,12 @@ pub(crate) struct Keys {
     pub(crate) waiting: String,
     /// What all results begin with.
     pub(crate) results: String,
+    /// The keys that tasks hold, held or want to hold again.
+    pub(crate) locks: String,
+    /// What all locks begin with.
+    pub(crate) uniques: String,
+    /// What all that is remembered of idempotent sends begins with.
+    pub(crate) onces: String,
 }
 
 impl Keys {
@@ -47,6 +53,9 @@ impl Keys {
             ghosts: key("ghosts"),
             waiting: key("waiting"),
             results: key("result:"),
+            locks: key("locks"),
+            uniques: key("unique:"),
+            onces: key("once:"),
         }
     }
 

@@ -14,7 +14,8 @@ mod settle;
 mod wait;
 
 use lovage_core::{
-    BrokerError, CUT_SHOWN_MAX, Cancelled, Cut, DeadLetter, Place, QueueName, Rescheduled, TaskId,
+    BrokerError, CUT_SHOWN_MAX, Cancelled, Cut, DeadLetter, Place, QueueName, Rescheduled, Revived,
+    TaskId,
 };
 
 pub(crate) use claim::claim;
@@ -78,6 +79,12 @@ impl Finding for Cancelled {
 impl Finding for Place {
     fn is_nothing(&self) -> bool {
         *self == Self::Gone
+    }
+}
+
+impl Finding for Revived {
+    fn is_nothing(&self) -> bool {
+        *self == Self::NotDead
     }
 }
 

@@ -10,6 +10,7 @@ mod dead_letters;
 mod dead_letters_summary;
 mod enqueue;
 mod enqueue_plain;
+mod enqueue_unique;
 mod firings;
 mod forward;
 mod forwarded;

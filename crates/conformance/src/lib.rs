@@ -13,5 +13,5 @@ mod suite;
 mod world;
 
 pub use harness::{Harness, QUEUES, WholeBroker};
-pub use suite::{Law, hold};
+pub use suite::{Law, hold, law};
 pub use world::{LEASE, PATIENCE, TAIL, World, payload};

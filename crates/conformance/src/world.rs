@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Awaited, Batch, Broker, Claim, Clock, Control, Delivery, Encoded, Enqueued, Envelope, Inspect,
-    ManualClock, Membership, Millis, Outcome, Place, QueueName, Recovered, Results, Settled,
-    Settlement, TaskId, TaskName, Verdict, WorkerId, ms, secs,
+    Awaited, Batch, Broker, Claim, Clock, Conflict, Control, Delivery, Encoded, Enqueued, Envelope,
+    Inspect, Lock, LockKey, ManualClock, Membership, Millis, Outcome, Place, QueueName, Recovered,
+    Results, Settled, Settlement, TaskId, TaskName, Until, Verdict, WorkerId, ms, secs,
 };
 
 use crate::harness::Harness;
@@ -333,6 +333,16 @@ pub(crate) fn bury(message: &str) -> Verdict {
         lovage_core::FailureKind::Error,
         message,
     ))
+}
+
+/// The lock of the key `n`, held until the task has ended; what meets it is not stored.
+pub(crate) fn lock(n: u8) -> Lock {
+    Lock {
+        key: LockKey::from_bytes([n; 16]),
+        until: Until::Done,
+        conflict: Conflict::Reject,
+        ttl: None,
+    }
 }
 
 /// Bytes that never change.

@@ -14,6 +14,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+mod answers;
+
+pub use answers::{Enqueued, Revived};
+
 use crate::dead_letters::Cut;
 use crate::durable::Confirmation;
 use crate::envelope::{Encoded, When};
@@ -34,13 +38,14 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// Stores tasks in `queue` and makes them ready or scheduled; at most [`BATCH_MAX`].
     ///
     /// An id that the queue already holds, or that stands twice in `tasks`, is one task: answered
-    /// [`Enqueued::Duplicate`], nothing is written for it. Either all the others are stored or none is, in each
-    /// partition where the queue has several. Answers come in the order of `tasks`.
+    /// [`Enqueued::Duplicate`], nothing is written for it. So is one with an idempotency key that was sent before. A task
+    /// whose key another one holds is not stored beside it. Either all the others are stored or none is, in each partition
+    /// where the queue has several. Answers come in the order of `tasks`.
     ///
     /// # Errors
     /// [`EnqueueError::Unknown`] if no answer came: the tasks may be stored. Sending the same ids again is safe unless
-    /// a task may run at most once. [`EnqueueError::InPart`], of a queue with partitions alone, says of each task what
-    /// became of it. Every other error says that none is stored.
+    /// a task may run at most once and has no idempotency key. [`EnqueueError::InPart`], of a queue with partitions alone,
+    /// says of each task what became of it. Every other error says that none is stored.
     fn enqueue(
         &self,
         queue: &QueueName,
@@ -129,12 +134,13 @@ pub trait Control: Broker {
         id: TaskId,
     ) -> impl Future<Output = Result<Cancelled, BrokerError>> + Send;
 
-    /// Makes a dead task ready again, with no attempts, losses and snoozes; `false` if it is not dead.
+    /// Makes a dead task ready again, with no attempts, losses and snoozes. One whose key another task holds meanwhile stays
+    /// dead.
     fn revive(
         &self,
         queue: &QueueName,
         id: TaskId,
-    ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+    ) -> impl Future<Output = Result<Revived, BrokerError>> + Send;
 
     /// Lets a scheduled task, a waiting retry included, be due at another time. Any other task is left as it is.
     ///
@@ -185,15 +191,6 @@ pub trait Inspect: Broker {
         offset: usize,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, BrokerError>> + Send;
-}
-
-/// The answer to one enqueued task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enqueued {
-    /// Stored.
-    New,
-    /// This id lives already; nothing was written.
-    Duplicate,
 }
 
 /// Which handing-out of a task a worker speaks of: it grows with every claim of the queue, so a late answer for an

@@ -27,8 +27,8 @@ pub trait DeadLetters: Broker {
         id: TaskId,
     ) -> impl Future<Output = Result<Option<DeadLetter>, BrokerError>> + Send;
 
-    /// Makes dead tasks ready again in the order given, with no attempts and no losses. Answers of each whether it was
-    /// dead; an id that stands there twice is dead once.
+    /// Makes dead tasks ready again in the order given, with no attempts and no losses. Answers of each whether it
+    /// is: not one that was not dead, nor one whose key another task holds. An id that stands there twice is dead once.
     fn revive_many(
         &self,
         queue: &QueueName,
@@ -36,7 +36,8 @@ pub trait DeadLetters: Broker {
     ) -> impl Future<Output = Result<Vec<bool>, BrokerError>> + Send;
 
     /// Gives the dead task of this id another envelope, and makes it ready again, or scheduled where that says so; in
-    /// one step. `false` unless it is the letter that died at `died_at`: what was read is what is changed.
+    /// one step. `false` unless it is the letter that died at `died_at`: what was read is what is changed; and where another
+    /// task holds its key meanwhile.
     fn revive_edited(
         &self,
         queue: &QueueName,

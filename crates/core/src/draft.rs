@@ -1,6 +1,7 @@
 //! What a sender says of a task beside its arguments, and the envelope that comes of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -8,7 +9,8 @@ use crate::envelope::{EncodeError, Envelope, TraceContext, When};
 use crate::ids::{NameError, QueueName, TaskId, TaskName};
 use crate::options::{ResultPolicy, TaskOptions};
 use crate::task::{Task, encode_args};
-use crate::time::Millis;
+use crate::time::{Millis, hours};
+use crate::unique::Lock;
 
 /// What the sender says beside the arguments. What is set here takes the place of the task's own option.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,10 @@ pub struct Draft {
     pub options: TaskOptions,
     /// The id it gets instead of a new one (UUID v7).
     pub id: Option<TaskId>,
+    /// What makes it the same send when it is sent again; its id follows from this.
+    pub idempotency: Option<Idempotency>,
+    /// Which key it holds.
+    pub unique: Uniqueness,
     /// When it starts at the earliest.
     pub start: Option<When>,
     /// When it starts no more; takes the place of the span in the options.
@@ -32,6 +38,32 @@ pub struct Draft {
     pub headers: BTreeMap<String, String>,
 }
 
+/// What makes a send the same as an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// What the sender calls it, within the queue and the task.
+    pub key: String,
+    /// For how long it is remembered; a day unless set.
+    pub ttl: Option<Duration>,
+}
+
+impl Idempotency {
+    /// Longer than a sender that was away tries again, as a rule.
+    pub const TTL_DEFAULT: Duration = hours(24);
+}
+
+/// What a sender says of the key that a task holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Uniqueness {
+    /// As the task itself says.
+    #[default]
+    OfTask,
+    /// It holds none.
+    None,
+    /// It holds this one; or why the key cannot be written.
+    Lock(Result<Lock, String>),
+}
+
 /// Why a draft makes no envelope.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,6 +74,15 @@ pub enum DraftError {
     /// The backoff is a function of the program that says it.
     #[error("a custom backoff is a function and does not travel; set it on the task itself")]
     CustomBackoff,
+    /// The id of a send with an idempotency key follows from that.
+    #[error("an idempotency key makes the id; take .id or .idempotency_key away")]
+    IdTwice,
+    /// The key of a unique task cannot be written.
+    #[error("the key of a unique task cannot be written: {reason}")]
+    Key {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The arguments cannot be written.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -49,8 +90,13 @@ pub enum DraftError {
 
 impl Draft {
     /// The envelope of `message`, sent at `now`.
-    pub fn envelope<T: Task>(self, message: &T, now: Millis) -> Result<Envelope, DraftError> {
+    pub fn envelope<T: Task>(mut self, message: &T, now: Millis) -> Result<Envelope, DraftError> {
         self.check()?;
+        if self.unique == Uniqueness::OfTask
+            && let Some(unique) = T::unique()
+        {
+            self.unique = Uniqueness::Lock(unique.lock(message));
+        }
         // The name is looked at before the arguments: an error about these names the task.
         let task = TaskName::parse(T::NAME)?;
         let args = encode_args(message).map_err(|error| EncodeError::Args {
@@ -60,7 +106,8 @@ impl Draft {
         self.envelope_of(task, args, T::options(), now)
     }
 
-    /// The envelope of a task with encoded arguments, whose own options are `own`, sent at `now`.
+    /// The envelope of a task with encoded arguments, whose own options are `own`, sent at `now`. What the task says of
+    /// its uniqueness is not known here.
     pub fn envelope_of(
         self,
         task: TaskName,
@@ -77,8 +124,21 @@ impl Draft {
         let all = said.over(own);
         let queue = all.queue.as_deref().unwrap_or(TaskOptions::QUEUE_DEFAULT);
         let queue = QueueName::parse(queue)?;
-        let id = self.id.unwrap_or_else(TaskId::random);
+        let unique = match self.unique {
+            Uniqueness::OfTask | Uniqueness::None => None,
+            Uniqueness::Lock(lock) => Some(lock.map_err(|reason| DraftError::Key { reason })?),
+        };
+        let (chosen, idempotency) = (self.id, self.idempotency);
+        let id = chosen.unwrap_or_else(|| {
+            let id = idempotency.as_ref().map_or_else(TaskId::random, |same| {
+                TaskId::of_send(&queue, &task, &same.key)
+            });
+            unique.map_or(id, |lock| id.beside(lock.key.as_bytes()))
+        });
+        let ttl = |same: Idempotency| same.ttl.unwrap_or(Idempotency::TTL_DEFAULT);
         Ok(Envelope {
+            unique,
+            remembered: idempotency.map(ttl),
             priority: all.priority.unwrap_or_default(),
             ack: all.ack.unwrap_or_default(),
             start: self.start,
@@ -101,6 +161,9 @@ impl Draft {
     }
 
     fn check(&self) -> Result<(), DraftError> {
+        if self.id.is_some() && self.idempotency.is_some() {
+            return Err(DraftError::IdTwice);
+        }
         match self.options.backoff {
             Some(backoff) if backoff.is_custom() => Err(DraftError::CustomBackoff),
             _ => Ok(()),

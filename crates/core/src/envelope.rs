@@ -10,8 +10,12 @@ use crate::ids::{QueueName, TaskId, TaskName};
 use crate::options::{Ack, Priority};
 use crate::retry::{Backoff, WireBackoff};
 use crate::time::{Millis, span_ms};
+use crate::unique::{Lock, WireLock};
 
 pub mod edit;
+mod encoded;
+
+pub use encoded::Encoded;
 
 /// The version that this build writes, and the only one it reads.
 pub const VERSION: u8 = 1;
@@ -30,6 +34,7 @@ mod flag {
     pub(super) const START_RELATIVE: u8 = 1 << 2;
     pub(super) const EXPIRES: u8 = 1 << 3;
     pub(super) const EXPIRES_RELATIVE: u8 = 1 << 4;
+    pub(super) const UNIQUE: u8 = 1 << 5;
 }
 
 mod at {
@@ -94,6 +99,10 @@ pub struct Envelope {
     pub hard_timeout: Option<Duration>,
     /// How long the result is kept; `None` keeps none.
     pub result_ttl: Option<Duration>,
+    /// The key that it wants to hold.
+    pub unique: Option<Lock>,
+    /// How long its id is remembered, however it ends: sent again within this span, it is the same task.
+    pub remembered: Option<Duration>,
     /// The first task of the tree that this one belongs to.
     pub root: Option<TaskId>,
     /// The task that sent this one.
@@ -125,6 +134,10 @@ struct Body<'a> {
     hard_timeout_ms: Option<u64>,
     #[serde(rename = "rt", default, skip_serializing_if = "Option::is_none")]
     result_ttl_ms: Option<u64>,
+    #[serde(rename = "u", borrow, default, skip_serializing_if = "Option::is_none")]
+    unique: Option<WireLock<'a>>,
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    remembered_ms: Option<u64>,
     #[serde(
         rename = "ro",
         borrow,
@@ -143,40 +156,6 @@ struct Body<'a> {
     trace: Option<TraceContext>,
     #[serde(rename = "h", default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
-}
-
-/// An envelope in its wire form, with the few facts that a broker needs of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded {
-    id: TaskId,
-    bytes: Bytes,
-}
-
-impl Encoded {
-    /// Takes back what [`Encoded::bytes`] gave and somebody has kept. The fixed part alone is looked at.
-    pub fn stored(bytes: Bytes) -> Result<Self, DecodeError> {
-        let too_short = DecodeError::TooShort { size: bytes.len() };
-        if bytes.len() < HEADER_BYTES {
-            return Err(too_short);
-        }
-        let id = TaskId::try_from(&bytes[at::ID]).map_err(|_| too_short)?;
-        Ok(Self { id, bytes })
-    }
-
-    /// The task's identity.
-    pub fn id(&self) -> TaskId {
-        self.id
-    }
-
-    /// Whether it may run at most once.
-    pub fn acks_early(&self) -> bool {
-        edit::acks_early(&self.bytes)
-    }
-
-    /// The wire form.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
 }
 
 /// Why a message could not be encoded.
@@ -269,6 +248,8 @@ impl Envelope {
             timeout: None,
             hard_timeout: None,
             result_ttl: None,
+            unique: None,
+            remembered: None,
             root: None,
             parent: None,
             trace: None,
@@ -298,6 +279,8 @@ impl Envelope {
             timeout_ms: self.timeout.map(span_ms),
             hard_timeout_ms: self.hard_timeout.map(span_ms),
             result_ttl_ms: self.result_ttl.map(span_ms),
+            unique: self.unique.as_ref().map(Lock::wire),
+            remembered_ms: self.remembered.map(span_ms),
             root: self
                 .root
                 .as_ref()
@@ -321,12 +304,19 @@ impl Envelope {
                 size: bytes.len(),
             });
         }
-        Ok(Encoded { id: self.id, bytes })
+        Ok(Encoded {
+            id: self.id,
+            bytes,
+            unique: self.unique,
+            remembered: self.remembered,
+        })
     }
 
     fn header(&self) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
-        let (start_flags, start) = wire_when(self.start, flag::START, flag::START_RELATIVE);
+        let delay = self.unique.as_ref().and_then(Lock::delay);
+        let start = self.start.or(delay.map(When::In));
+        let (start_flags, start) = wire_when(start, flag::START, flag::START_RELATIVE);
         let (expires_flags, expires) =
             wire_when(self.expires, flag::EXPIRES, flag::EXPIRES_RELATIVE);
         let ack = if self.ack == Ack::Early {
@@ -335,7 +325,12 @@ impl Envelope {
             0
         };
         header[0] = VERSION;
-        header[at::FLAGS] = ack | start_flags | expires_flags;
+        let unique = if self.unique.is_some() {
+            flag::UNIQUE
+        } else {
+            0
+        };
+        header[at::FLAGS] = ack | start_flags | expires_flags | unique;
         header[at::PRIORITY] = self.priority.get();
         header[at::ATTEMPTS].copy_from_slice(&self.attempts.to_be_bytes());
         header[at::ID].copy_from_slice(self.id.as_bytes());
@@ -402,6 +397,12 @@ impl Envelope {
             timeout: body.timeout_ms.map(Duration::from_millis),
             hard_timeout: body.hard_timeout_ms.map(Duration::from_millis),
             result_ttl: body.result_ttl_ms.map(Duration::from_millis),
+            unique: body
+                .unique
+                .map(Lock::try_from)
+                .transpose()
+                .map_err(malformed)?,
+            remembered: body.remembered_ms.map(Duration::from_millis),
             root: body.root.map(|bytes| id(bytes)).transpose()?,
             parent: body.parent.map(|bytes| id(bytes)).transpose()?,
             trace: body.trace,

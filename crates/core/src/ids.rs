@@ -28,6 +28,19 @@ impl TaskId {
         Self(Uuid::new_v5(&namespace, name).into_bytes())
     }
 
+    /// The id of what was sent to `queue` as `task` under an idempotency key: the same for ever.
+    pub fn of_send(queue: &QueueName, task: &TaskName, key: &str) -> Self {
+        // Names have no blanks, so that no two triples make one text.
+        Self::derived(format!("lovage.send {queue} {task} {key}").as_bytes())
+    }
+
+    /// This id with the end of `key`: ids with one end go to one partition of a queue, where a lock can see both.
+    #[must_use]
+    pub fn beside(mut self, key: &[u8; 16]) -> Self {
+        self.0[12..].copy_from_slice(&key[12..]);
+        self
+    }
+
     /// The id with these sixteen bytes, as stored in Redis.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

@@ -24,19 +24,20 @@ mod size;
 mod task;
 pub mod telemetry;
 mod time;
+mod unique;
 mod verdict;
 
 pub use advice::TaskResultExt;
 pub use broker::{
     Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,
     Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Parked, Recovered, Renewal,
-    Rescheduled, Results, Scheduled, Settled, Settlement, TransportError,
+    Rescheduled, Results, Revived, Scheduled, Settled, Settlement, TransportError,
 };
 pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};
 pub use dead_letters::{
     CUT_SHOWN_MAX, Cut, DeadLetters, DeadLettersSummary, Edit, EditError, Purged, Retention,
 };
-pub use draft::{Draft, DraftError};
+pub use draft::{Draft, DraftError, Idempotency, Uniqueness};
 pub use durable::{Confirmation, Confirmed, Durability, Durable};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
 pub use error::{CAUSES_MAX, CarriedError, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
@@ -65,6 +66,7 @@ pub use task::{
 };
 pub use time::{Clock, ManualClock, Millis, hours, mins, ms, secs, span_ms};
 pub use tokio_util::sync::CancellationToken;
+pub use unique::{Conflict, Lock, LockKey, Unique, Until};
 pub use verdict::{SNOOZE_MIN, Verdict, verdict};
 
 #[doc(hidden)]

@@ -35,6 +35,7 @@ use crate::context::{StateNeed, TaskContext};
 use crate::envelope::ARGS_DEPTH_MAX;
 use crate::error::TaskError;
 use crate::options::TaskOptions;
+use crate::unique::{Lock, Unique};
 
 /// A message: the arguments of one task as named fields, and what its run answers.
 ///
@@ -49,6 +50,11 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// The task's own options; a send can override each.
     fn options() -> TaskOptions {
         TaskOptions::new()
+    }
+
+    /// Which of its messages are the same task; none are unless it says so. A send can override it.
+    fn unique() -> Option<Unique<Self>> {
+        None
     }
 }
 
@@ -113,6 +119,8 @@ pub struct TaskDef {
     pub options: fn() -> TaskOptions,
     /// [`SyncBody::MEMORY`].
     pub memory: Option<u64>,
+    /// The key that a message with these arguments holds, by [`Task::unique`]; or why it cannot be written.
+    pub lock: fn(&[u8]) -> Option<Result<Lock, String>>,
     /// The states that the body takes.
     pub needs: &'static [StateNeed],
     /// The body.
@@ -130,6 +138,7 @@ impl TaskDef {
             lane: Lane::Async,
             options: T::options,
             memory: None,
+            lock: lock_of::<T>,
             needs: T::NEEDS,
             handler: Handler::Async(run_async::<T>),
             location: Location::caller(),
@@ -144,6 +153,7 @@ impl TaskDef {
             lane: T::LANE,
             options: T::options,
             memory: T::MEMORY,
+            lock: lock_of::<T>,
             needs: T::NEEDS,
             handler: Handler::Sync(run_sync::<T>),
             location: Location::caller(),
@@ -152,6 +162,12 @@ impl TaskDef {
 }
 
 inventory::collect!(TaskDef);
+
+fn lock_of<T: Task>(args: &[u8]) -> Option<Result<Lock, String>> {
+    let unique = T::unique()?;
+    let message = decode_args::<T>(args).map_err(|error| error.to_string());
+    Some(message.and_then(|message| unique.lock(&message)))
+}
 
 fn run_async<T: AsyncBody>(context: TaskContext, args: Bytes) -> Running {
     Box::pin(async move {

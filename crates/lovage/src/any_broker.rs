@@ -10,8 +10,8 @@ use lovage_core::{
     Confirmed, Control, Counts, DeadLetter, Durability, Durable, Encoded, EnqueueError, Enqueued,
     Fence, Forwarded, Inspect, Lead, Leader, Looked, Membership, Outgoing, Partitioned,
     Partitioning, Partitions, Place, QueueName, Recovered, Renewal, Rescheduled, Results,
-    Retention, ScheduleName, Scheduled, Schedules, Settled, Settlement, StoredSchedule, TaskId,
-    When, WorkerId,
+    Retention, Revived, ScheduleName, Scheduled, Schedules, Settled, Settlement, StoredSchedule,
+    TaskId, When, WorkerId,
 };
 
 use crate::error::ConnectError;
@@ -357,7 +357,7 @@ impl Control for AnyBroker {
         each!(self, broker => broker.cancel(queue, id).await)
     }
 
-    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
+    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<Revived, BrokerError> {
         each!(self, broker => broker.revive(queue, id).await)
     }
 

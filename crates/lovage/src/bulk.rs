@@ -1,10 +1,10 @@
 //! Many sends at once: gathered by queue into full calls, a few of which travel at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::panic;
 
-use lovage_core::{BATCH_MAX, Encoded, QueueName, TaskId};
+use lovage_core::{BATCH_MAX, Encoded, Enqueued, QueueName, TaskId};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
@@ -12,7 +12,7 @@ use crate::deliver::{Delivered, Kept, Manner};
 use crate::error::{SendAllError, SendError};
 use crate::gather::BATCH_BYTES_MAX;
 use crate::handle::Handle;
-use crate::send::{IntoSending, envelope};
+use crate::send::{IntoSending, chooses_id, envelope};
 
 /// Two keep a broker busy while the next batch is encoded; two more cover an uneven network.
 const TRIPS_MAX: usize = 4;
@@ -33,15 +33,20 @@ struct Bulk {
     unconfirmed: Vec<TaskId>,
     #[cfg(feature = "spool")]
     spooled: std::collections::HashSet<TaskId>,
+    /// What the queues made of the sends that were not new, by their positions.
+    known: Vec<(usize, Enqueued)>,
 }
 
 #[derive(Default)]
 struct Gathered {
     tasks: Vec<Encoded>,
+    /// The position of each in the whole.
+    positions: Vec<usize>,
     bytes: usize,
 }
 
 struct Trip {
+    positions: Vec<usize>,
     bytes: usize,
     sent: Delivered,
 }
@@ -65,6 +70,7 @@ where
         unconfirmed: Vec::new(),
         #[cfg(feature = "spool")]
         spooled: std::collections::HashSet::new(),
+        known: Vec::new(),
     };
     match bulk.send(items).await {
         Ok(handles) => Ok(handles),
@@ -83,17 +89,25 @@ impl Bulk {
     {
         let items = items.into_iter();
         let mut handles = Vec::with_capacity(items.size_hint().0);
-        for item in items {
+        let mut chosen = HashSet::new();
+        for (position, item) in items.enumerate() {
             let (message, parts) = item.parts();
+            if chooses_id(&parts.0) {
+                chosen.insert(position);
+            }
             let envelope = envelope(parts.0, &message, self.client.now())?;
             let task = envelope.encode()?;
             handles.push(Handle::sent(self.client.clone(), &envelope));
-            self.add((envelope.queue, parts.1), task).await?;
+            self.add((envelope.queue, parts.1), task, position).await?;
         }
         for (way, rest) in mem::take(&mut self.gathered) {
-            self.start(way, rest.tasks).await?;
+            self.start(way, rest).await?;
         }
         while self.land().await? {}
+        for (position, answer) in mem::take(&mut self.known) {
+            let handle: &mut Handle<_> = &mut handles[position];
+            *handle = handle.clone().answered(answer, chosen.contains(&position));
+        }
         #[cfg(feature = "spool")]
         for handle in &mut handles {
             if self.spooled.contains(&handle.id()) {
@@ -103,29 +117,35 @@ impl Bulk {
         Ok(handles)
     }
 
-    async fn add(&mut self, way: (QueueName, Manner), task: Encoded) -> Result<(), SendError> {
+    async fn add(
+        &mut self,
+        way: (QueueName, Manner),
+        task: Encoded,
+        position: usize,
+    ) -> Result<(), SendError> {
         let size = task.bytes().len();
         let gathered = self.gathered.entry(way.clone()).or_default();
         let full = gathered.tasks.len() == BATCH_MAX || BATCH_BYTES_MAX < gathered.bytes + size;
         let batch = if full {
-            mem::take(gathered).tasks
+            mem::take(gathered)
         } else {
-            Vec::new()
+            Gathered::default()
         };
         gathered.bytes += size;
         gathered.tasks.push(task);
+        gathered.positions.push(position);
         self.start(way, batch).await
     }
 
-    async fn start(
-        &mut self,
-        way: (QueueName, Manner),
-        tasks: Vec<Encoded>,
-    ) -> Result<(), SendError> {
+    async fn start(&mut self, way: (QueueName, Manner), batch: Gathered) -> Result<(), SendError> {
+        let Gathered {
+            tasks,
+            positions,
+            bytes,
+        } = batch;
         if tasks.is_empty() {
             return Ok(());
         }
-        let bytes: usize = tasks.iter().map(|task| task.bytes().len()).sum();
         while !may_start(self.trips.len(), self.travelling, bytes) {
             self.land().await?;
         }
@@ -134,7 +154,11 @@ impl Bulk {
         self.trips.spawn(async move {
             let (queue, manner) = way;
             let sent = client.deliver_batch(&queue, tasks, manner, task).await;
-            Trip { bytes, sent }
+            Trip {
+                positions,
+                bytes,
+                sent,
+            }
         });
         Ok(())
     }
@@ -150,8 +174,16 @@ impl Bulk {
         let sent = trip.sent;
         self.accepted.extend(sent.accepted);
         self.unconfirmed.extend(sent.unconfirmed);
+        let known = sent.known.into_iter();
+        self.known
+            .extend(known.map(|(place, answer)| (trip.positions[place], answer)));
         match &sent.end {
-            Ok(Kept::ByBroker) => self.accepted.extend(sent.left),
+            Ok(Kept::ByBroker(answers)) => {
+                let answers = trip.positions.into_iter().zip(answers.iter().copied());
+                let known = answers.filter(|(_, answer)| *answer != Enqueued::New);
+                self.known.extend(known);
+                self.accepted.extend(sent.left);
+            }
             #[cfg(feature = "spool")]
             Ok(Kept::Locally) => self.spooled.extend(sent.left),
             Err(SendError::Unknown { .. }) => self.unknown.extend(sent.left),

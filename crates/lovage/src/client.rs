@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lovage_core::{
     BrokerError, Cancelled, Clock, Control, Counts, DeadLetter, Durability, Inspect, Millis,
-    NameError, QueueName, Rescheduled, Scheduled, Task, TaskId, When, secs,
+    NameError, QueueName, Rescheduled, Revived, Scheduled, Task, TaskId, When, secs,
 };
 use tokio::time::timeout_at;
 
@@ -185,8 +185,9 @@ impl Client {
         Ok(self.within(tasks).await?)
     }
 
-    /// Makes a dead task ready again, with no attempts and no losses; `false` if it is not dead.
-    pub async fn revive(&self, queue: &str, id: TaskId) -> Result<bool, ControlError> {
+    /// Makes a dead task ready again, with no attempts and no losses. A unique one whose key another task holds meanwhile
+    /// stays dead: [`Revived::Held`] names that one.
+    pub async fn revive(&self, queue: &str, id: TaskId) -> Result<Revived, ControlError> {
         let queue = QueueName::parse(queue)?;
         Ok(self.within(|| self.broker().revive(&queue, id)).await?)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lovage_core::{
     BATCH_MAX, BrokerError, Control, DeadLetters as _, DecodeError, Envelope, FailureKind, Inspect,
-    Membership, Millis, NameError, QueueName, TaskId,
+    Membership, Millis, NameError, QueueName, Revived, TaskId,
 };
 pub use lovage_core::{Cut, DeadLetter, DeadLettersSummary, Edit, EditError, Retention};
 
@@ -112,13 +112,15 @@ impl DeadLetters {
         Ok(self.client.within(summary).await?)
     }
 
-    /// Makes one ready again, with no attempts and no losses; `false` if it is not dead.
-    pub async fn revive(&self, id: TaskId) -> Result<bool, DeadLettersError> {
+    /// Makes one ready again, with no attempts and no losses. A unique one whose key another task holds meanwhile stays
+    /// dead: [`Revived::Held`] names that one.
+    pub async fn revive(&self, id: TaskId) -> Result<Revived, DeadLettersError> {
         let revived = || self.client.broker().revive(&self.queue, id);
         Ok(self.client.within(revived).await?)
     }
 
-    /// Makes these ready again, a thousand a call. Answers of each whether it was dead.
+    /// Makes these ready again, a thousand a call. Answers of each whether it is: not one that was not dead, nor one whose
+    /// key another task holds.
     pub async fn revive_many(&self, ids: &[TaskId]) -> Result<Vec<bool>, DeadLettersError> {
         self.each(ids, async |ids| {
             let broker = self.client.broker();
@@ -147,19 +149,20 @@ impl DeadLetters {
                 .map(|letter| letter.id)
                 .collect();
             let revived = self.revive_many(&wanted).await.map_err(stopped(done))?;
-            done += revived.iter().filter(|was_dead| **was_dead).count() as u64;
+            let made = revived.iter().filter(|is_ready| **is_ready).count();
+            done += made as u64;
             if page.last().is_none_or(|last| start.now < last.died_at) {
                 break;
             }
             left -= page.len();
-            // The others keep their places; of those that were wanted none is left.
-            offset += page.len() - wanted.len();
+            // The others keep their places, and so does one whose key another task holds.
+            offset += page.len() - made;
         }
         Ok(done)
     }
 
     /// Changes the task as `edit` says and makes it ready again, or scheduled where that gives it a start, in one step.
-    /// `false` if it is not dead, or died anew since it was looked at.
+    /// `false` if it is not dead, or died anew since it was looked at, or another task holds its key meanwhile.
     ///
     /// # Errors
     /// [`DeadLettersError::Edit`] where the task could not be sent so.

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-#[cfg(feature = "memory")]
-use lovage_core::Enqueued;
-use lovage_core::{Durability, Encoded, EnqueueError, QueueName, TaskId};
+use lovage_core::{Durability, Encoded, EnqueueError, Enqueued, QueueName, TaskId};
 use tokio::time::Instant;
 
 use crate::any_broker::AnyBroker;
@@ -29,9 +27,10 @@ pub(crate) struct Manner {
 }
 
 /// Who has a task that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    ByBroker,
+    /// The broker, which says of each what it made of it.
+    ByBroker(Vec<Enqueued>),
     /// This host, until the broker takes it.
     #[cfg(feature = "spool")]
     Locally,
@@ -121,7 +120,8 @@ impl Client {
             match line.send(encoded.clone(), attempts.deadline()).await {
                 Ok(receipt) => {
                     self.accepted(queue, &[encoded], &[receipt]).await;
-                    return confirmed(&receipt, wanted, id).map(|()| Kept::ByBroker);
+                    confirmed(&receipt, wanted, id)?;
+                    return Ok(Kept::ByBroker(vec![receipt.enqueued]));
                 }
                 Err(error) => {
                     let end = attempts.failed(error).await;
@@ -131,7 +131,7 @@ impl Client {
         }
     }
 
-    /// Sends up to a thousand encoded tasks in one call.
+    /// Sends up to a thousand encoded tasks in one call; answers in their order.
     pub(crate) async fn deliver_batch(
         &self,
         queue: &QueueName,
@@ -151,6 +151,8 @@ impl Client {
         }
         let wanted = self.wanted(manner);
         let mut attempts = Attempts::at(&batch, self.ends(manner));
+        // Where each that is left stood in the batch.
+        let mut places: Vec<usize> = (0..batch.len()).collect();
         while let Some(first) = batch.first().map(Encoded::id) {
             let deadline = attempts.deadline();
             let answer = call(self.broker(), queue, batch.clone(), wanted, deadline).await;
@@ -167,6 +169,13 @@ impl Client {
                 Err(error) => (vec![None; batch.len()], Some(error)),
             };
             receipts.resize(batch.len(), None);
+            for (place, receipt) in places.iter().zip(&receipts) {
+                let answer = receipt.map(|receipt: Receipt| receipt.enqueued);
+                let known = answer.filter(|answer| *answer != Enqueued::New);
+                sent.known.extend(known.map(|answer| (*place, answer)));
+            }
+            let mut left = receipts.iter().map(Option::is_none);
+            places.retain(|_| left.next().unwrap_or_default());
             let (tasks, receipts) = taken(&mut batch, receipts);
             self.accepted(queue, &tasks, &receipts).await;
             for (task, receipt) in tasks.iter().zip(&receipts) {
@@ -215,14 +224,15 @@ impl Client {
         #[cfg(feature = "memory")]
         if let Some((inline, mode)) = &self.0.inline {
             for (task, receipt) in tasks.iter().zip(receipts) {
-                if receipt.enqueued == Enqueued::New {
+                if matches!(receipt.enqueued, Enqueued::New | Enqueued::Replaced(_)) {
                     inline.accepted(queue, task);
                 }
             }
             if *mode == Mode::Eager {
-                for task in tasks {
+                for (task, receipt) in tasks.iter().zip(receipts) {
+                    let id = receipt.enqueued.id(task.id());
                     // Boxed, as a body that sends comes through here again.
-                    Box::pin(inline.run_eagerly(self, queue, task.id())).await;
+                    Box::pin(inline.run_eagerly(self, queue, id)).await;
                 }
             }
         }
@@ -251,7 +261,9 @@ pub(crate) struct Delivered {
     pub(crate) accepted: Vec<TaskId>,
     /// Stored, and not confirmed as was wanted.
     pub(crate) unconfirmed: Vec<TaskId>,
-    /// What `end` speaks of: all that is in neither.
+    /// What the queue made of those that were not new, by their places in the batch.
+    pub(crate) known: Vec<(usize, Enqueued)>,
+    /// What `end` speaks of: all that is in neither of the first two.
     pub(crate) left: Vec<TaskId>,
     pub(crate) end: Result<Kept, SendError>,
 }
@@ -261,22 +273,33 @@ impl Default for Delivered {
         Self {
             accepted: Vec::new(),
             unconfirmed: Vec::new(),
+            known: Vec::new(),
             left: Vec::new(),
-            end: Ok(Kept::ByBroker),
+            end: Ok(Kept::ByBroker(Vec::new())),
         }
     }
 }
 
-pub(crate) fn confirmed(
-    receipt: &Receipt,
+/// What is known of a batch that was stored, `first` at its head: it is confirmed whole, or not.
+#[cfg(feature = "spool")]
+pub(crate) fn kept(
+    receipts: &[Receipt],
     wanted: Durability,
-    id: TaskId,
-) -> Result<(), SendError> {
+    first: TaskId,
+) -> Result<Kept, SendError> {
+    if let Some(short) = receipts.iter().find(|receipt| !receipt.by.meets(&wanted)) {
+        confirmed(short, wanted, first)?;
+    }
+    let answers = receipts.iter().map(|receipt| receipt.enqueued);
+    Ok(Kept::ByBroker(answers.collect()))
+}
+
+fn confirmed(receipt: &Receipt, wanted: Durability, id: TaskId) -> Result<(), SendError> {
     if receipt.by.meets(&wanted) {
         return Ok(());
     }
     Err(SendError::NotConfirmed {
-        id,
+        id: receipt.enqueued.id(id),
         wanted,
         by: receipt.by,
     })

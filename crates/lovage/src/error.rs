@@ -121,14 +121,14 @@ pub enum SendError {
         by: Confirmation,
     },
     /// The task may have been accepted: an answer is missing. Sending it again with the same id is safe unless it may
-    /// run at most once.
+    /// run at most once; with the same idempotency key it is safe always.
     #[error(
-        "task {id} may have been accepted; sending it again with .id({id}) is safe unless it may run at most once: \
-         {source}"
+        "task {id} may have been accepted; sending it again with .id({id}), or its idempotency key, is safe; by its id \
+         alone not if it may run at most once: {source}"
     )]
     Unknown {
         /// The task. While it lives, sending the same id again is the same task. One that has ended meanwhile runs
-        /// again.
+        /// again, unless it was sent with an idempotency key. Of a unique task another one may have been accepted.
         id: TaskId,
         /// What is known of the missing answer.
         source: TransportError,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Awaited, Backoff, BrokerError, Cancelled, Control, Envelope, Inspect, Outcome, Place,
+    Awaited, Backoff, BrokerError, Cancelled, Control, Enqueued, Envelope, Inspect, Outcome, Place,
     QueueName, Rescheduled, Results, Task, TaskId, When, ms,
 };
 use serde::de::DeserializeOwned;
@@ -32,6 +32,7 @@ pub struct Handle<T> {
     keeps_result: bool,
     #[cfg(feature = "spool")]
     spooled: bool,
+    is_new: bool,
     task: PhantomData<fn() -> T>,
 }
 
@@ -39,7 +40,31 @@ impl<T> Handle<T> {
     pub(crate) fn sent(client: Client, envelope: &Envelope) -> Self {
         Self {
             keeps_result: envelope.result_ttl.is_some(),
+            is_new: true,
             ..Self::rebuilt(client, envelope.queue.clone(), envelope.id)
+        }
+    }
+
+    /// The handle of what the queue made of the send. An id that we made up meets itself only where an answer was lost and
+    /// the send repeated: the task is new all the same.
+    pub(crate) fn answered(self, answer: Enqueued, id_was_chosen: bool) -> Self {
+        match answer {
+            Enqueued::New => self,
+            Enqueued::Duplicate => Self {
+                is_new: !id_was_chosen,
+                ..self
+            },
+            Enqueued::Existing(id) => Self {
+                id,
+                keeps_result: true,
+                is_new: false,
+                ..self
+            },
+            Enqueued::Replaced(id) => Self {
+                id,
+                is_new: false,
+                ..self
+            },
         }
     }
 
@@ -51,8 +76,15 @@ impl<T> Handle<T> {
             keeps_result: true,
             #[cfg(feature = "spool")]
             spooled: false,
+            is_new: false,
             task: PhantomData,
         }
+    }
+
+    /// Whether the send made this task. `false` where it was there already: another one held the key of a unique task, an
+    /// idempotency key was used before, or the id lived; also where that one was replaced by what was sent.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// The task's identity.
@@ -204,6 +236,7 @@ impl<T> Clone for Handle<T> {
             keeps_result: self.keeps_result,
             #[cfg(feature = "spool")]
             spooled: self.spooled,
+            is_new: self.is_new,
             task: PhantomData,
         }
     }

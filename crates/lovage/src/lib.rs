@@ -67,10 +67,10 @@ pub use lovage_core::{
     Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Confirmation, Counts,
     DeadLetter, Durability, EncodeError, Envelope, Failure, FailureKind, KnownWorker, Looked, Loss,
     LostWorker, ManualClock, Millis, NameError, Place, Priority, Progress, QueueName, Registry,
-    RegistryBuilder, RegistryError, Rescheduled, ResultPolicy, RunningTask, Scheduled, State,
-    States, Task, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TaskResultExt,
-    TraceContext, TransportError, When, WorkerId, WorkerReport, gib, hours, kib, mib, mins, ms,
-    secs,
+    RegistryBuilder, RegistryError, Rescheduled, ResultPolicy, Revived, RunningTask, Scheduled,
+    State, States, Task, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TaskResultExt,
+    TraceContext, TransportError, Unique, Until, When, WorkerId, WorkerReport, gib, hours, kib,
+    mib, mins, ms, secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]
 pub use lovage_macros::periodic;

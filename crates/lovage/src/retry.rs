@@ -37,10 +37,10 @@ impl Attempts {
 
     /// The attempts at storing `tasks`.
     ///
-    /// An id is free again once its task is gone: a repeated send that meets a finished first copy runs it again.
-    /// At-most-once tasks must not, so a missing answer ends the attempts at them.
+    /// An id is free again once its task is gone, unless it is remembered: a repeated send that meets a finished first copy
+    /// runs it again. At-most-once tasks must not, so a missing answer ends the attempts at those without an idempotency key.
     pub(crate) fn at(tasks: &[Encoded], deadline: Instant) -> Self {
-        let repeats_unknown = !tasks.iter().any(Encoded::acks_early);
+        let repeats_unknown = tasks.iter().all(Encoded::may_be_repeated);
         Self {
             repeats_unknown,
             ..Self::until(deadline)

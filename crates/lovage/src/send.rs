@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, Backoff, Draft, Durability, Envelope, Millis, Task, TaskContext, TaskId, TaskOptions,
-    TraceContext, When, telemetry,
+    Ack, Backoff, Draft, Durability, Envelope, Idempotency, Millis, Task, TaskContext, TaskId,
+    TaskOptions, TraceContext, Unique, Uniqueness, When, telemetry,
 };
 use tracing::Instrument;
 
@@ -81,6 +81,66 @@ impl<T: Task> Sending<T> {
     /// it is the same task.
     pub fn id(mut self, id: TaskId) -> Self {
         self.draft.id = Some(id);
+        self
+    }
+
+    /// Makes it the same send as every other of this key, within the queue and the task, for a day: the first one is the
+    /// task, and each later one is answered with its handle, also when it has run and is gone, failed or was cancelled.
+    ///
+    /// Its id follows from the key. A send whose answer was lost may so be repeated safely, by this client and by a program
+    /// that was started anew, whatever the task.
+    ///
+    /// ```
+    /// # use lovage::prelude::*;
+    /// # #[task(ack_early)] async fn charge(order: u64) {}
+    /// # async fn f(client: Client, order: u64) -> anyhow::Result<()> {
+    /// let charge = client.send(charge(order)).idempotency_key(format!("charge-{order}")).await?;
+    /// if !charge.is_new() {
+    ///     println!("it was sent before");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Redis
+    /// The key is written by the script that stores the task, and lasts by Redis's clock.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        let ttl = self.draft.idempotency.and_then(|same| same.ttl);
+        let key = key.into();
+        self.draft.idempotency = Some(Idempotency { key, ttl });
+        self
+    }
+
+    /// Remembers the idempotency key for `span`, a day unless set. Call it behind [`Self::idempotency_key`].
+    pub fn idempotency_ttl(mut self, span: Duration) -> Self {
+        if let Some(same) = &mut self.draft.idempotency {
+            same.ttl = Some(span);
+        }
+        self
+    }
+
+    /// Makes it unique in its queue, instead of what the task says of itself: see [`Unique`], and
+    /// `docs/uniqueness.md`.
+    ///
+    /// ```
+    /// # use lovage::prelude::*;
+    /// # use lovage::{Unique, Until};
+    /// # #[task] async fn refresh(shop: u64, full: bool) {}
+    /// # async fn f(client: Client) -> anyhow::Result<()> {
+    /// let by_shop = Unique::by(|refresh: &refresh| refresh.shop).until(Until::Start);
+    /// let refresh = client.send(refresh(7, true)).unique(by_shop).await?;
+    /// if !refresh.is_new() {
+    ///     println!("{} is on its way already", refresh.id());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn unique(mut self, unique: Unique<T>) -> Self {
+        self.draft.unique = Uniqueness::Lock(unique.lock(&self.message));
+        self
+    }
+
+    /// Sends it beside others of its key, though the task says that it is unique.
+    pub fn not_unique(mut self) -> Self {
+        self.draft.unique = Uniqueness::None;
         self
     }
 
@@ -171,6 +231,7 @@ impl<T: Task> Sending<T> {
     }
 
     async fn send(self) -> Result<Handle<T>, SendError> {
+        let id_was_chosen = chooses_id(&self.draft);
         let envelope = envelope(self.draft, &self.message, self.client.now())?;
         let encoded = envelope.encode()?;
         let span = tracing::debug_span!(
@@ -191,7 +252,10 @@ impl<T: Task> Sending<T> {
             .await?;
         let handle = Handle::sent(self.client, &envelope);
         Ok(match kept {
-            Kept::ByBroker => handle,
+            Kept::ByBroker(answers) => match answers.first() {
+                Some(answer) => handle.answered(*answer, id_was_chosen),
+                None => handle,
+            },
             #[cfg(feature = "spool")]
             Kept::Locally => handle.spooled_here(),
         })
@@ -248,6 +312,11 @@ impl<T: Task> IntoSending for Sending<T> {
     fn parts(self) -> (T, sealed::Parts) {
         (self.message, sealed::Parts(self.draft, self.manner))
     }
+}
+
+/// Whether the id is the sender's, so that somebody may have sent it before.
+pub(crate) fn chooses_id(draft: &Draft) -> bool {
+    draft.id.is_some() || draft.idempotency.is_some()
 }
 
 /// The envelope of `message`, sent at `now`.

@@ -196,6 +196,45 @@ async fn an_at_most_once_send_without_an_answer_is_not_repeated() {
     assert_eq!(calls(&server).await, before + 1);
 }
 
+/// The answer to the first call is lost; the task runs, ends and is gone before the second, and is not run again.
+#[tokio::test]
+async fn a_lost_answer_is_repeated_under_an_idempotency_key() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(&server).await;
+    let direct = client(&server).await;
+    let client = patient(&proxy.url()).await;
+    // So that the server knows the script: an answer that it does not would be lost as well.
+    let warm = client.send(add(0, 0)).queue("warm");
+    warm.idempotency_key("warm").await.unwrap();
+
+    proxy.set(Fault::DropReplies);
+    let charge = client.send(add(1, 2)).ack(Ack::Early);
+    let sent = tokio::spawn(charge.idempotency_key("order-17").into_future());
+    while direct.counts("default").await.unwrap().ready == 0 {
+        tokio::time::sleep(ms(5)).await;
+    }
+    let worker = direct.worker().start().await.unwrap();
+    while direct.counts("default").await.unwrap() != lovage::Counts::default() {
+        tokio::time::sleep(ms(5)).await;
+    }
+    proxy.set(Fault::Pass);
+    proxy.reset_all();
+    let handle = sent.await.unwrap().unwrap();
+    assert_eq!(handle.wait(secs(30)).await.unwrap(), 3);
+    assert_eq!(
+        direct.counts("default").await.unwrap(),
+        lovage::Counts::default()
+    );
+    // A program that is started anew asks in the same way.
+    let again = direct
+        .send(add(1, 2))
+        .ack(Ack::Early)
+        .idempotency_key("order-17");
+    let again = again.await.unwrap();
+    assert_eq!((again.id(), again.is_new()), (handle.id(), false));
+    worker.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_server_without_memory_refuses_and_nothing_is_stored() {
     let server = RedisServer::builder()

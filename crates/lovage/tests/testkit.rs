@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lovage::prelude::*;
 use lovage::testing::TestKit;
-use lovage::{FailureKind, Place, Registry, States, TaskDef, WaitError};
+use lovage::{FailureKind, Place, Registry, Revived, States, TaskDef, WaitError};
 
 #[task]
 async fn add(a: u64, b: u64) -> u64 {
@@ -94,7 +94,8 @@ async fn a_task_that_fails_for_good_is_dead_with_its_reason() {
     let letters = kit.client().dead_letters("mail", 0, 10).await.unwrap();
     assert_eq!(letters[0].id, handle.id());
 
-    assert!(kit.client().revive("mail", handle.id()).await.unwrap());
+    let revived = kit.client().revive("mail", handle.id()).await;
+    assert_eq!(revived.unwrap(), Revived::Ready);
     assert_eq!(kit.run_until_idle().await, 3);
 }
 

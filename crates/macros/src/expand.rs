@@ -153,12 +153,20 @@ impl Expansion<'_> {
                 }
             }
         });
+        let unique = self.options.unique.as_ref().map(|unique| {
+            quote! {
+                fn unique() -> ::core::option::Option<::lovage::macro_support::Unique<Self>> {
+                    ::core::option::Option::Some(#unique)
+                }
+            }
+        });
         quote! {
             #(#everywhere)*
             impl ::lovage::macro_support::Task for #name {
                 const NAME: &'static str = #task_name;
                 type Output = #output;
                 #options
+                #unique
             }
         }
     }

@@ -87,9 +87,30 @@ use crate::signature::TaskFn;
 /// | `expires = Duration` | the span from the send after which it must not start | never |
 /// | `result_ttl = Duration` | how long the result is kept | 24 h |
 /// | `ignore_result` | the result is not kept | |
+/// | `unique = Unique` | which messages are the same task, until when, and what becomes of the second: see below | none are |
 /// | `ack_early` | at most once: it never starts twice, and is not retried unless `max_retries` says so | at least once |
 /// | `memory = u64` | the most bytes that a child process may have, a constant | the worker's setting |
 /// | `cpu`, `blocking`, `process` | the lane of a plain `fn` | |
+///
+/// # Unique tasks
+/// ```
+/// use lovage::{Unique, secs, task};
+///
+/// /// One of the same arguments at a time: another send is answered with the one that is there.
+/// #[task(unique = Unique::args())]
+/// async fn refresh(shop: u64) {
+/// #   let _ = shop;
+/// }
+///
+/// /// Runs ten seconds after the last send for an account, with the newest text.
+/// #[task(unique = Unique::by(|message: &index| message.account).debounce(secs(10)))]
+/// async fn index(account: u64, text: String) {
+/// #   let _ = (account, text);
+/// }
+/// ```
+///
+/// In the closure the bare name is the message; the compiler checks its fields. It becomes
+/// `fn unique() -> Option<Unique<Self>> { Some(…) }` in `impl Task`.
 ///
 /// # What it writes
 /// Nothing that a person could not write. Of the task above, with the paths shortened:

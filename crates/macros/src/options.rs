@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) lane: Option<Lane>,
     /// `memory = …`: the word, and the value.
     pub(crate) memory: Option<(Ident, Expr)>,
+    /// `unique = …`.
+    pub(crate) unique: Option<Expr>,
     /// Everything else, in the order written: the calls on a `TaskOptions`, such as `.queue("mail")`.
     pub(crate) calls: Vec<TokenStream>,
 }
@@ -53,6 +55,7 @@ const OPTIONS: Vocabulary = Vocabulary {
         ("result_ttl", Takes::Value("hours(1)")),
         ("ignore_result", Takes::Nothing),
         ("ack_early", Takes::Nothing),
+        ("unique", Takes::Value("Unique::args()")),
         ("cpu", Takes::Nothing),
         ("blocking", Takes::Nothing),
         ("process", Takes::Nothing),
@@ -118,6 +121,10 @@ impl Options {
             }
             "memory" => {
                 self.memory = Some((word.clone(), value.clone()));
+                return Ok(());
+            }
+            "unique" => {
+                self.unique = Some(value.clone());
                 return Ok(());
             }
             "queue" => {

@@ -17,6 +17,18 @@ pub async fn options(text: String) {
 
 const QUEUE: &str = "mail";
 
+/// Unique, by each kind of key.
+#[task(unique = lovage::Unique::args().until(lovage::Until::Start))]
+pub async fn unique_by_args(text: String) {
+    drop(text);
+}
+
+/// By some of its fields.
+#[task(unique = lovage::Unique::by(|message: &unique_by_fields| (message.a, message.b)).throttle(secs(1)))]
+pub async fn unique_by_fields(a: u8, b: u8, c: u8) {
+    let _ = (a, b, c);
+}
+
 /// Context and state by any path, pattern and place.
 #[task]
 pub async fn places(

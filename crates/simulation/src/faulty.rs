@@ -11,8 +11,8 @@ use bytes::Bytes;
 use lovage_core::{
     Awaited, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter, Encoded,
     EnqueueError, Enqueued, Fence, Inspect, Membership, Outcome, Place, QueueName, Recovered,
-    Renewal, Rescheduled, Results, Retention, Scheduled, Settled, Settlement, TaskId, Verdict,
-    When, WorkerId,
+    Renewal, Rescheduled, Results, Retention, Revived, Scheduled, Settled, Settlement, TaskId,
+    Verdict, When, WorkerId,
 };
 
 use crate::flaw::Flaw;
@@ -271,7 +271,7 @@ impl<B: Membership + Inspect + Control> Control for Faulty<B> {
         .await
     }
 
-    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<bool, BrokerError> {
+    async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<Revived, BrokerError> {
         let queue = queue.clone();
         self.carry(move |broker| async move { broker.revive(&queue, id).await })
             .await

@@ -17,6 +17,7 @@ mod schedule;
 mod sentinels;
 mod spool;
 mod stops;
+mod unique;
 
 use lovage_integration_tests::{Servers, Stage};
 use lovage_test_redis::RedisServer;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lovage_core::{
-    Ack, Draft, Envelope, Millis, Priority, QueueName, Registry, TaskName, TaskOptions,
+    Ack, Draft, Envelope, Millis, Priority, QueueName, Registry, TaskName, TaskOptions, Uniqueness,
 };
 use toml::de::{DeTable, DeValue};
 
@@ -158,7 +158,7 @@ fn solar(table: &mut Table<'_, '_>) -> Option<Schedule> {
 /// The task as it is sent: by the same code as any send.
 fn template(table: &mut Table<'_, '_>, tasks: &Registry) -> Option<Envelope> {
     let args = args(table);
-    let draft = draft(table);
+    let mut draft = draft(table);
     if !table.has("task") {
         table.refuse("it sends nothing: write task = \"…\", the name of a task");
     }
@@ -166,12 +166,13 @@ fn template(table: &mut Table<'_, '_>, tasks: &Registry) -> Option<Envelope> {
     let task = TaskName::parse(&name)
         .map_err(|error| table.refuse_at(place.clone(), error))
         .ok()?;
-    let own = tasks
-        .get(task.as_str())
-        .map(|def| (def.options)())
-        .unwrap_or_default();
+    let (args, def) = (args?, tasks.get(task.as_str()));
+    let own = def.map(|def| (def.options)()).unwrap_or_default();
+    if let Some(lock) = def.and_then(|def| (def.lock)(&args)) {
+        draft.unique = Uniqueness::Lock(lock);
+    }
     draft
-        .envelope_of(task, args?, own, Millis::default())
+        .envelope_of(task, args, own, Millis::default())
         .map_err(|error| table.refuse_at(place, error))
         .ok()
 }

@@ -14,6 +14,9 @@ impl Queue {
             task.cancelled = true;
             return Cancelled::Marked;
         }
+        if let (Some(lock), false) = (task.lock, task.taken) {
+            self.let_go_of_any(id, &lock);
+        }
         self.finish_cancelled(id, now);
         Cancelled::Removed
     }

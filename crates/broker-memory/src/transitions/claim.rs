@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use lovage_core::{BATCH_MAX, Batch, Claim, Delivery, Fence, Millis, TaskId, WorkerId};
+use lovage_core::{BATCH_MAX, Batch, Claim, Delivery, Fence, Millis, TaskId, Until, WorkerId};
 
 use crate::queue::{Queue, Spot, Suspicion};
 
@@ -59,6 +59,13 @@ impl Queue {
 
     fn deliver(&mut self, id: TaskId, worker: WorkerId, fence: Fence) -> Delivery {
         self.move_to(id, Spot::Active(worker, fence));
+        let task = self.tasks.get_mut(&id).expect("it was just moved");
+        task.taken = true;
+        if let Some(lock) = task.lock
+            && lock.until == Until::Start
+        {
+            self.let_go(id, &lock);
+        }
         let task = &self.tasks[&id];
         Delivery {
             id,

@@ -8,7 +8,7 @@ use lovage_core::{
     CUT_SHOWN_MAX, Cut, DeadLetter, DeadLettersSummary, Millis, Purged, TaskId, span_ms,
 };
 
-use crate::queue::{Queue, Spot};
+use crate::queue::{Queue, Spot, Task};
 
 /// The most that one call cuts or purges, as in Redis, where a call must stay short.
 const CUT_MAX: usize = 1000;
@@ -22,8 +22,12 @@ impl Queue {
         bytes: &Bytes,
         now: Millis,
     ) -> bool {
+        let is_it = |task: &Task| matches!(task.spot, Spot::Dead(died, _) if died == died_at);
+        if !self.tasks.get(&id).is_some_and(is_it) || self.hold_again(id, now).is_some() {
+            return false;
+        }
         match self.tasks.get_mut(&id) {
-            Some(task) if matches!(task.spot, Spot::Dead(died, _) if died == died_at) => {
+            Some(task) => {
                 task.bytes = edit::reset_attempts(&edit::pin(bytes, now));
                 task.losses = 0;
                 task.snoozes = 0;

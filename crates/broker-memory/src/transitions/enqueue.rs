@@ -1,54 +1,148 @@
 //! Enqueue: nowhere -> ready or scheduled.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::envelope::{HEADER_BYTES, edit};
-use lovage_core::{BATCH_MAX, EnqueueError, Enqueued, Millis, QueueName, TaskId, TransportError};
+use lovage_core::{
+    BATCH_MAX, Conflict, EnqueueError, Enqueued, Lock, LockKey, Millis, QueueName, TaskId,
+    TransportError,
+};
 
 use crate::queue::{Queue, Spot};
 
+/// A task as it comes in.
+pub(crate) struct Incoming {
+    pub(crate) id: TaskId,
+    pub(crate) bytes: Bytes,
+    pub(crate) unique: Option<Lock>,
+    pub(crate) remembered: Option<Duration>,
+}
+
 impl Queue {
-    /// Stores the tasks whose ids are new, or none at all.
+    /// Stores the tasks whose ids are new and whose keys are free, or none at all.
     pub(crate) fn enqueue(
         &mut self,
         name: &QueueName,
-        tasks: &[(TaskId, Bytes)],
+        tasks: &[Incoming],
         now: Millis,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
         if BATCH_MAX < tasks.len() {
             return Err(EnqueueError::BatchTooLarge { count: tasks.len() });
         }
-        if let Some((id, bytes)) = tasks.iter().find(|(_, bytes)| bytes.len() < HEADER_BYTES) {
+        if let Some(task) = tasks.iter().find(|task| task.bytes.len() < HEADER_BYTES) {
             let reason = format!(
-                "the envelope of {id} has {} bytes, fewer than its fixed part",
-                bytes.len()
+                "the envelope of {} has {} bytes, fewer than its fixed part",
+                task.id,
+                task.bytes.len()
             );
             return Err(EnqueueError::Refused(TransportError::new(reason)));
         }
-        let answers = self.tell_new_from_known(tasks);
+        let answers = self.tell_new_from_known(tasks, now);
         self.check_bound(name, &answers)?;
-        for ((id, bytes), answer) in tasks.iter().zip(&answers) {
-            if *answer == Enqueued::New {
-                self.place(*id, bytes, now);
+        self.store(tasks, &answers, now);
+        // Of an id that stands in the call twice the first counts.
+        let mut seen = HashSet::with_capacity(tasks.len());
+        for (task, answer) in tasks.iter().zip(&answers) {
+            if seen.insert(task.id)
+                && let Some(span) = task.remembered
+                && self.locks.sent_as(task.id, now).is_none()
+            {
+                let became = answer.id(task.id);
+                self.locks.remember(task.id, became, now.plus(span), now);
             }
         }
         Ok(answers)
     }
 
-    fn tell_new_from_known(&self, tasks: &[(TaskId, Bytes)]) -> Vec<Enqueued> {
-        let mut seen: HashSet<TaskId> = HashSet::with_capacity(tasks.len());
+    /// Stores what is new, then moves what was there before, each once, to where its last envelope belongs.
+    fn store(&mut self, tasks: &[Incoming], answers: &[Enqueued], now: Millis) {
+        let is_new = |id| {
+            tasks
+                .iter()
+                .zip(answers)
+                .any(|(task, answer)| task.id == id && *answer == Enqueued::New)
+        };
+        let mut moved: Vec<(TaskId, Bytes, Lock)> = Vec::new();
+        for (task, answer) in tasks.iter().zip(answers) {
+            match (*answer, task.unique) {
+                (Enqueued::New, _) => self.place(task, now),
+                (Enqueued::Replaced(id), Some(lock)) => {
+                    let bytes = self.take_over(id, task, &lock, now);
+                    if is_new(id) {
+                        self.take_place(id, bytes, lock, now);
+                    } else if let Some(earlier) = moved.iter_mut().find(|(other, ..)| *other == id)
+                    {
+                        *earlier = (id, bytes, lock);
+                    } else {
+                        moved.push((id, bytes, lock));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (id, bytes, lock) in moved {
+            self.take_place(id, bytes, lock, now);
+        }
+    }
+
+    fn tell_new_from_known(&self, tasks: &[Incoming], now: Millis) -> Vec<Enqueued> {
+        let mut seen: HashMap<TaskId, Enqueued> = HashMap::with_capacity(tasks.len());
+        // Who holds a key by what comes before in this call.
+        let mut taken: HashMap<LockKey, TaskId> = HashMap::new();
         tasks
             .iter()
-            .map(|(id, _)| {
-                if !self.tasks.contains_key(id) && seen.insert(*id) {
-                    Enqueued::New
-                } else {
-                    Enqueued::Duplicate
+            .map(|task| {
+                if let Some(answer) = seen.get(&task.id) {
+                    return answer.again();
                 }
+                let answer = self.answer(task, &mut taken, now);
+                seen.insert(task.id, answer);
+                answer
             })
             .collect()
+    }
+
+    fn answer(
+        &self,
+        task: &Incoming,
+        taken: &mut HashMap<LockKey, TaskId>,
+        now: Millis,
+    ) -> Enqueued {
+        if task.remembered.is_some()
+            && let Some(became) = self.locks.sent_as(task.id, now)
+        {
+            return if became == task.id {
+                Enqueued::Duplicate
+            } else {
+                Enqueued::Existing(became)
+            };
+        }
+        if self.tasks.contains_key(&task.id) {
+            return Enqueued::Duplicate;
+        }
+        let Some(lock) = &task.unique else {
+            return Enqueued::New;
+        };
+        let (holder, waits) = match (taken.get(&lock.key), self.holder(lock.key, now)) {
+            (Some(id), _) => (*id, true),
+            (None, Some(held)) => (held.id, self.waits(held.id, lock.key)),
+            (None, None) => {
+                taken.insert(lock.key, task.id);
+                return Enqueued::New;
+            }
+        };
+        if holder == task.id {
+            // A repeated send, whose task has run within its span.
+            return Enqueued::Duplicate;
+        }
+        if waits && lock.conflict != Conflict::Reject {
+            Enqueued::Replaced(holder)
+        } else {
+            Enqueued::Existing(holder)
+        }
     }
 
     fn check_bound(&self, name: &QueueName, answers: &[Enqueued]) -> Result<(), EnqueueError> {
@@ -65,8 +159,13 @@ impl Queue {
         }
     }
 
-    fn place(&mut self, id: TaskId, bytes: &Bytes, now: Millis) {
-        let bytes = edit::pin(bytes, now);
+    fn place(&mut self, task: &Incoming, now: Millis) {
+        let mut bytes = edit::pin(&task.bytes, now);
+        if let Some(lock) = &task.unique {
+            let limit = lock.wait_max().map(|span| now.plus(span));
+            bytes = no_later_than(bytes, limit);
+            self.hold(task.id, lock, due(&bytes, now), limit, now);
+        }
         let spot = match edit::due(&bytes) {
             Some(due) if now < due => {
                 self.ring_if_nearer(due);
@@ -77,6 +176,48 @@ impl Queue {
                 Spot::Ready((Reverse(edit::priority(&bytes)), self.tail()))
             }
         };
-        self.admit(id, bytes, spot);
+        self.admit(task.id, bytes, spot);
+    }
+
+    /// Lets what was sent hold the key under the id of the task that holds it; answers its envelope.
+    fn take_over(&mut self, id: TaskId, task: &Incoming, lock: &Lock, now: Millis) -> Bytes {
+        let limit = self.holder(lock.key, now).and_then(|held| held.limit);
+        let pinned = edit::with_id(&edit::pin(&task.bytes, now), id);
+        let bytes = no_later_than(pinned, limit);
+        self.hold(id, lock, due(&bytes, now), limit, now);
+        bytes
+    }
+
+    /// Puts an envelope in the place of that of a task which waits.
+    fn take_place(&mut self, id: TaskId, bytes: Bytes, lock: Lock, now: Millis) {
+        let start = edit::due(&bytes).filter(|start| now < *start);
+        let stored = self.tasks.get_mut(&id).expect("it waits");
+        let same_level = edit::priority(&stored.bytes) == edit::priority(&bytes);
+        stored.bytes = bytes;
+        stored.losses = 0;
+        stored.snoozes = 0;
+        stored.parked = None;
+        stored.lock = Some(lock);
+        stored.taken = false;
+        match (stored.spot.clone(), start) {
+            (Spot::Scheduled(present), Some(due)) if present == due => {}
+            (_, Some(due)) => self.schedule(id, due),
+            (Spot::Ready(_), None) if same_level => {}
+            (_, None) => {
+                let place = self.tail();
+                self.make_ready(id, place);
+            }
+        }
+    }
+}
+
+fn due(bytes: &Bytes, now: Millis) -> Millis {
+    edit::due(bytes).map_or(now, |due| due.max(now))
+}
+
+fn no_later_than(bytes: Bytes, limit: Option<Millis>) -> Bytes {
+    match (edit::due(&bytes), limit) {
+        (Some(start), Some(limit)) if limit < start => edit::with_start(&bytes, limit),
+        _ => bytes,
     }
 }

@@ -1,12 +1,11 @@
 //! Forward: outbox -> ready or scheduled in its queue, once each.
 
-use bytes::Bytes;
-use lovage_core::{
-    BATCH_MAX, EnqueueError, Enqueued, Forwarded, Millis, Outgoing, QueueName, TaskId,
-};
+use lovage_core::envelope::edit;
+use lovage_core::{BATCH_MAX, EnqueueError, Enqueued, Forwarded, Millis, Outgoing, QueueName};
 
 use crate::beat::Beat;
 use crate::queue::Queue;
+use crate::transitions::enqueue::Incoming;
 
 impl Queue {
     /// Stores the tasks whose number is above the highest that was seen here, or none at all.
@@ -25,9 +24,14 @@ impl Queue {
             .filter(|task| self.forwarded < task.number)
             .collect();
         let highest = fresh.iter().map(|task| task.number).max();
-        let tasks: Vec<(TaskId, Bytes)> = fresh
+        let tasks: Vec<Incoming> = fresh
             .into_iter()
-            .map(|task| (task.id, task.bytes))
+            .map(|task| Incoming {
+                id: task.id,
+                unique: edit::unique(&task.bytes),
+                bytes: task.bytes,
+                remembered: None,
+            })
             .collect();
         let answers = self.enqueue(name, &tasks, now)?;
         self.forwarded = highest.unwrap_or(self.forwarded);

@@ -16,17 +16,19 @@ local function count_dead_bytes(meta, change)
 end
 
 -- Removes dead letters that take so many bytes.
-local function drop_dead(meta, tasks, dead, reasons, facts, ids, bytes)
+local function drop_dead(meta, tasks, dead, reasons, facts, locks, ids, bytes)
   count_dead_bytes(meta, -bytes)
   write('ZREM', dead, ids)
   write('HDEL', reasons, ids)
   write('HDEL', tasks, ids)
   write('HDEL', facts, ids)
+  -- Dead letters hold no key, only what they would hold again.
+  write('HDEL', locks, ids)
 end
 
 -- Cuts what is beyond the queue's retention, oldest first. Answers nil if nothing is, or how many were cut for their
 -- age, their number and their bytes, the first of their ids as one string, and 1 if there is more to cut.
-local function cut_dead(now, meta, tasks, dead, reasons, facts)
+local function cut_dead(now, meta, tasks, dead, reasons, facts, locks)
   local settings = redis.call('HMGET', meta, 'retention', 'dead_bytes', 'cut')
   local count_max, age_max, bytes_max = string.match(settings[1] or '', '^(%d*):(%d*):(%d*)$')
   count_max, age_max, bytes_max = tonumber(count_max), tonumber(age_max), tonumber(bytes_max)
@@ -64,7 +66,7 @@ local function cut_dead(now, meta, tasks, dead, reasons, facts)
   end
   if #cut == 0 then return nil end
 
-  drop_dead(meta, tasks, dead, reasons, facts, cut, before - bytes)
+  drop_dead(meta, tasks, dead, reasons, facts, locks, cut, before - bytes)
   redis.call('HSET', meta, 'cut', digits((tonumber(settings[3]) or 0) + #cut))
   return {by.age, by.count, by.bytes, table.concat(shown), more}
 end

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lovage_core::{
-    BATCH_MAX, BrokerError, DeadLettersSummary, Purged, QueueName, TaskId, TransportError,
+    BATCH_MAX, BrokerError, DeadLettersSummary, Purged, QueueName, Revived, TaskId, TransportError,
 };
 
 use super::{changed, each, told};
@@ -18,7 +18,9 @@ pub(crate) async fn revive_many(
     ids: &[TaskId],
 ) -> Result<Vec<bool>, BrokerError> {
     of_each(shared, queue, ids, |name, ids| async move {
-        transitions::revive(shared, &name, &ids).await
+        let answers = transitions::revive(shared, &name, &ids).await?;
+        let is_ready = |answer: &Revived| *answer == Revived::Ready;
+        Ok(answers.iter().map(is_ready).collect())
     })
     .await
 }

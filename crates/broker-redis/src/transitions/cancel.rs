@@ -12,7 +12,9 @@ use crate::script::{Script, script};
 static CANCEL: LazyLock<Script> = script!(
     "cancel",
     Run,
-    ["now", "chunks", "envelope", "places", "outcome", "dead"]
+    [
+        "now", "chunks", "envelope", "places", "outcome", "dead", "locks"
+    ]
 );
 
 pub(crate) async fn cancel(
@@ -38,6 +40,8 @@ pub(crate) async fn cancel(
                 &keys.identities,
                 &keys.actives,
                 &result,
+                &keys.locks,
+                &keys.uniques,
             ])
             .arg(id.as_bytes())
             .arg(&shared.channels)

@@ -17,7 +17,11 @@ use crate::reply::{bytes, count, list, number, word};
 use crate::script::{Script, script};
 use crate::transitions::{Answer, moved};
 
-static CLAIM: LazyLock<Script> = script!("claim", Run, ["now", "chunks", "envelope", "places"]);
+static CLAIM: LazyLock<Script> = script!(
+    "claim",
+    Run,
+    ["now", "chunks", "envelope", "places", "locks"]
+);
 
 pub(crate) async fn claim(
     shared: &Shared,
@@ -44,6 +48,8 @@ pub(crate) async fn claim(
                 &keys.dead,
                 &keys.reasons,
                 &keys.bell,
+                &keys.locks,
+                &keys.uniques,
                 r0,
                 r1,
                 r2,

@@ -13,9 +13,11 @@ use redis::Value;
 use crate::broker::Shared;
 use crate::divisions::Part;
 use crate::error::unexpected;
+use crate::keys::Keys;
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, script};
 use crate::transitions::enqueue_plain::enqueue_plain;
+use crate::transitions::enqueue_unique::enqueue_unique;
 use crate::transitions::{Answer, moved};
 
 static ENQUEUE: LazyLock<Script> =
@@ -30,24 +32,22 @@ pub(crate) async fn enqueue(
     if BATCH_MAX < tasks.len() {
         return Err(EnqueueError::BatchTooLarge { count: tasks.len() });
     }
+    if tasks
+        .iter()
+        .any(|task| task.unique().is_some() || task.remembered().is_some())
+    {
+        return enqueue_unique(shared, part, tasks, wanted).await;
+    }
     if let [task] = tasks
         && edit::is_plain(task.bytes())
     {
         return enqueue_plain(shared, part, task, wanted).await;
     }
-    let mut answers = vec![Enqueued::New; tasks.len()];
-    let mut seen = HashSet::with_capacity(tasks.len());
-    // Where each task of the call stands in `tasks`; an id that stands there twice goes once.
-    let mut sent = Vec::with_capacity(tasks.len());
-    let mut levels_used = [false; 10];
-    for (position, task) in tasks.iter().enumerate() {
-        if seen.insert(task.id()) {
-            sent.push(position);
-            levels_used[usize::from(edit::priority(task.bytes()).get())] = true;
-        } else {
-            answers[position] = Enqueued::Duplicate;
-        }
-    }
+    let Sent {
+        mut answers,
+        sent,
+        levels_used,
+    } = Sent::of(tasks);
     if sent.is_empty() {
         return Ok(Answer::Here(Confirmed {
             answers,
@@ -57,8 +57,7 @@ pub(crate) async fn enqueue(
 
     let keys = shared.keys(&part.name);
     let (levels, ready) = keys.levels(levels_used);
-    let mut names: Vec<&str> = vec![&keys.meta, &keys.tasks, &keys.scheduled, &keys.bell];
-    names.extend(ready);
+    let names = names(&keys, &ready);
     let now = shared.now();
     let (reply, by) = shared
         .run_confirmed(wanted, &keys, &ENQUEUE, |call| {
@@ -79,6 +78,44 @@ pub(crate) async fn enqueue(
         }
     }
     Ok(Answer::Here(Confirmed { answers, by }))
+}
+
+/// What goes of a call: an id that stands in it twice goes once.
+pub(super) struct Sent {
+    /// New, but for the later ones of one id.
+    pub(super) answers: Vec<Enqueued>,
+    /// Where each task that goes stands in the call.
+    pub(super) sent: Vec<usize>,
+    pub(super) levels_used: [bool; 10],
+}
+
+impl Sent {
+    pub(super) fn of(tasks: &[Encoded]) -> Self {
+        let mut answers = vec![Enqueued::New; tasks.len()];
+        let mut seen = HashSet::with_capacity(tasks.len());
+        let mut sent = Vec::with_capacity(tasks.len());
+        let mut levels_used = [false; 10];
+        for (position, task) in tasks.iter().enumerate() {
+            if seen.insert(task.id()) {
+                sent.push(position);
+                levels_used[usize::from(edit::priority(task.bytes()).get())] = true;
+            } else {
+                answers[position] = Enqueued::Duplicate;
+            }
+        }
+        Self {
+            answers,
+            sent,
+            levels_used,
+        }
+    }
+}
+
+/// The keys of the script, for the ready lists of these levels.
+pub(super) fn names<'a>(keys: &'a Keys, ready: &[&'a str]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = vec![&keys.meta, &keys.tasks, &keys.scheduled, &keys.bell];
+    names.extend(ready);
+    names
 }
 
 /// The positions of the duplicates.

@@ -11,7 +11,8 @@ use crate::divisions::Part;
 use crate::error::unexpected;
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, WhenFull};
-use crate::transitions::{Answer, moved};
+use crate::transitions::enqueue_unique::{lock_text, storing};
+use crate::transitions::{Answer, enqueue, enqueue_unique, moved};
 
 /// `enqueue.lua` is a function here, as it is: what is forwarded is stored as what is sent.
 static FORWARD: LazyLock<Script> = LazyLock::new(|| {
@@ -22,10 +23,25 @@ static FORWARD: LazyLock<Script> = LazyLock::new(|| {
             include_str!("../../scripts/lib/chunks.lua"),
             include_str!("../../scripts/lib/envelope.lua"),
             include_str!("../../scripts/lib/places.lua"),
+            "local UNIQUE = false\n",
             "local function enqueue(ARGV)\n",
             include_str!("../../scripts/enqueue.lua"),
             "end\n",
             include_str!("../../scripts/forward.lua"),
+        ),
+    )
+});
+
+/// `enqueue_unique.lua` is the function there.
+static FORWARD_UNIQUE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        WhenFull::Refuse,
+        storing!(
+            "local UNIQUE = true\n",
+            "local function enqueue(ARGV)\n",
+            include_str!("../../scripts/enqueue_unique.lua"),
+            "end\n",
+            include_str!("../../scripts/forward.lua")
         ),
     )
 });
@@ -49,22 +65,32 @@ pub(crate) async fn forward(
         levels_used[usize::from(edit::priority(&task.bytes).get())] = true;
     }
     let (levels, ready) = keys.levels(levels_used);
-    let mut names: Vec<&str> = vec![&keys.meta, &keys.tasks, &keys.scheduled, &keys.bell];
-    names.extend(ready);
-    names.extend([keys.dead.as_str(), keys.reasons.as_str()]);
+    let locks: Vec<Option<String>> = outgoing
+        .iter()
+        .map(|task| edit::unique(&task.bytes).as_ref().map(lock_text))
+        .collect();
+    let is_unique = locks.iter().any(Option::is_some);
+    let (script, names) = if is_unique {
+        (&FORWARD_UNIQUE, enqueue_unique::names(&keys, &ready))
+    } else {
+        let mut names = enqueue::names(&keys, &ready);
+        names.extend([keys.dead.as_str(), keys.reasons.as_str()]);
+        (&FORWARD, names)
+    };
     let now = shared.now();
     let reply = shared
         .connection
-        .run(&FORWARD, |call| {
+        .run(script, |call| {
             call.keys(&names)
                 .arg(&now)
                 .arg(&levels)
                 .arg(&part.division)
                 .arg(part.seen);
-            for task in &outgoing {
+            for (task, lock) in outgoing.iter().zip(&locks) {
                 call.arg(task.number)
                     .arg(task.id.as_bytes())
-                    .arg(&*task.bytes);
+                    .arg(&*task.bytes)
+                    .arg(lock.as_deref().unwrap_or_default());
             }
         })
         .await?;

@@ -28,6 +28,7 @@ pub(crate) async fn purge(
                 &keys.dead,
                 &keys.reasons,
                 &keys.facts,
+                &keys.locks,
             ]);
             for id in ids {
                 call.arg(id.as_bytes());

@@ -29,6 +29,7 @@ pub(crate) async fn purge_older(
                 &keys.dead,
                 &keys.reasons,
                 &keys.facts,
+                &keys.locks,
             ])
             .arg(&now)
             .arg(span_ms(age));

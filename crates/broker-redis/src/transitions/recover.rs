@@ -17,7 +17,7 @@ static RECOVER: LazyLock<Script> = script!(
     "recover",
     Run,
     [
-        "now", "chunks", "envelope", "places", "outcome", "dead", "losses"
+        "now", "chunks", "envelope", "places", "outcome", "dead", "losses", "locks"
     ]
 );
 
@@ -40,6 +40,8 @@ pub(crate) async fn recover(
         &keys.reasons,
         &keys.results,
         &keys.bell,
+        &keys.locks,
+        &keys.uniques,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
     names.extend([keys.reports.as_str(), &keys.losses]);

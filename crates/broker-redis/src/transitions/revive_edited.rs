@@ -12,7 +12,7 @@ use crate::script::{Script, script};
 static REVIVE_EDITED: LazyLock<Script> = script!(
     "revive_edited",
     Refuse,
-    ["now", "chunks", "envelope", "places", "dead"]
+    ["now", "chunks", "envelope", "places", "dead", "locks"]
 );
 
 pub(crate) async fn revive_edited(
@@ -30,6 +30,8 @@ pub(crate) async fn revive_edited(
         &keys.facts,
         &keys.bell,
         &keys.scheduled,
+        &keys.locks,
+        &keys.uniques,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
     let now = shared.now();
@@ -45,7 +47,7 @@ pub(crate) async fn revive_edited(
         .await?;
     match word(&reply) {
         b"revived" => Ok(true),
-        b"not_dead" => Ok(false),
+        b"not_dead" | b"held" => Ok(false),
         _ => Err(unexpected("revive_edited")),
     }
 }

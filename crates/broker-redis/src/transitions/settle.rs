@@ -20,7 +20,9 @@ use crate::transitions::{mark, read_cut};
 static SETTLE: LazyLock<Script> = script!(
     "settle",
     Run,
-    ["now", "chunks", "envelope", "places", "outcome", "dead"]
+    [
+        "now", "chunks", "envelope", "places", "outcome", "dead", "locks"
+    ]
 );
 
 /// The same verdict on tasks of the same claim, one after another: as a rule a whole batch that is done.
@@ -122,6 +124,8 @@ impl Plan {
             &keys.waiting,
             &keys.facts,
             &keys.cancels,
+            &keys.locks,
+            &keys.uniques,
         ];
         if !self.all_done {
             names.extend([

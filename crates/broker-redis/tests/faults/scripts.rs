@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lovage_broker_redis::RedisBroker;
 use lovage_core::{
     Broker, Cancelled, Control, Delivery, EnqueueError, Failure, FailureKind, Inspect, Membership,
-    Place, Settlement, Verdict, When, WorkerId, ms, secs,
+    Place, Revived, Settlement, Verdict, When, WorkerId, ms, secs,
 };
 use lovage_test_redis::RedisServer;
 
@@ -106,7 +106,10 @@ async fn rubbish_in_a_ready_list_is_kept_as_a_dead_letter() {
         assert_eq!(broker.state(&mail(), letter.id).await.unwrap(), Place::Dead);
     }
     // It can be shown, revived, claimed and settled like any other.
-    assert!(broker.revive(&mail(), letters[0].id).await.unwrap());
+    assert_eq!(
+        broker.revive(&mail(), letters[0].id).await.unwrap(),
+        Revived::Ready
+    );
     let revived = claim(&broker, worker, 10).await;
     assert_eq!(revived[0].bytes, Bytes::from_static(b"x"));
     let failure = Failure::new(FailureKind::Malformed, "not an envelope");

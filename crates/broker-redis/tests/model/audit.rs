@@ -27,6 +27,10 @@ pub(crate) struct Audit {
     cancels: BTreeSet<Id>,
     waiting: BTreeSet<Id>,
     ghosts: HashMap<Id, u64>,
+    /// Until when, the key, its span and who took the task last, by the task.
+    locks: HashMap<Id, String>,
+    /// The task that holds a key, and what else stands there.
+    unique: HashMap<String, Vec<u8>>,
     others: Vec<String>,
 }
 
@@ -38,7 +42,8 @@ impl Audit {
         for key in &keys {
             let (command, arguments): (_, &[&str]) = match kind(key) {
                 "tasks" | "active" | "suspects" | "reports" | "reasons" | "facts" | "waiting"
-                | "ghosts" | "meta" => ("HGETALL", &[]),
+                | "ghosts" | "meta" | "locks" => ("HGETALL", &[]),
+                "unique" => ("GET", &[]),
                 "ready" => ("LRANGE", &["0", "-1"]),
                 "scheduled" | "dead" | "identities" | "bell" => {
                     ("ZRANGE", &["0", "-1", "WITHSCORES"])
@@ -93,7 +98,11 @@ impl Audit {
             "waiting" => self.waiting = ids(value),
             "cancels" => self.cancels = from(value),
             "ghosts" => self.ghosts = from(value),
-            "bell" | "result" | "losses" => {}
+            "locks" => self.locks = from(value),
+            "unique" => {
+                self.unique.insert(rest, from(value));
+            }
+            "bell" | "result" | "losses" | "once" => {}
             _ => self.others.push(key.to_owned()),
         }
     }
@@ -168,6 +177,31 @@ impl Audit {
         Ok(real)
     }
 
+    /// Whether each key that is held until a start or an end is that of a live task, and each task that must hold its key
+    /// does.
+    fn check_locks(&self, dead: &BTreeSet<Id>) -> Result<(), String> {
+        for (id, entry) in &self.locks {
+            check(self.tasks.contains_key(id), || {
+                format!("locks has {} left", hex(id))
+            })?;
+            let (mode, key) = (&entry[..1], &entry[1..33]);
+            let holder = self.unique.get(key).map(|value| &value[..16]);
+            let must_hold = mode == "d" && entry[33..].starts_with("::") && !dead.contains(id);
+            check(!must_hold || holder == Some(id), || {
+                format!("{} does not hold its key {key}", hex(id))
+            })?;
+        }
+        for (key, value) in &self.unique {
+            let (id, mode) = (value[..16].to_vec(), value[16]);
+            let entry = self.locks.get(&id);
+            let lives = entry.is_some_and(|entry| &entry[1..33] == key) && !dead.contains(&id);
+            check(mode == b't' || lives, || {
+                format!("{key} is held by {}, which does not live", hex(&id))
+            })?;
+        }
+        Ok(())
+    }
+
     fn check_rest(&self) -> Result<(), String> {
         let entries = |ghost: &Id| {
             let (id, level) = ghost.split_at(ghost.len() - 1);
@@ -210,6 +244,7 @@ impl Audit {
                 return Err(format!("{what} has {} left", hex(orphan)));
             }
         }
+        self.check_locks(&dead)?;
         let watched = |worker: &&String| !self.identities.contains(*worker);
         for (what, orphan) in [
             ("active", self.active.keys().find(watched)),

@@ -1,8 +1,8 @@
 //! What holds when somebody takes a task back, or sends a dead one again.
 
 use lovage_core::{
-    Broker, Cancelled, Control, Envelope, Inspect, Outcome, Place, Priority, TaskId, Verdict, When,
-    secs,
+    Broker, Cancelled, Control, Envelope, Inspect, Outcome, Place, Priority, Revived, TaskId,
+    Verdict, When, secs,
 };
 
 use crate::world::{bury, done};
@@ -44,7 +44,10 @@ pub async fn a_cancelled_dead_letter_is_gone(harness: impl Harness) {
     assert_eq!(cancel(&world, sent[0]).await, Cancelled::Removed);
     let letters = world.broker.dead_letters(&world.queue, 0, 9).await.unwrap();
     assert_eq!(letters, []);
-    assert!(!world.broker.revive(&world.queue, sent[0]).await.unwrap());
+    assert_eq!(
+        world.broker.revive(&world.queue, sent[0]).await.unwrap(),
+        Revived::NotDead
+    );
 }
 
 pub async fn what_the_queue_does_not_hold_cannot_be_cancelled(harness: impl Harness) {
@@ -184,7 +187,10 @@ pub async fn a_revived_task_starts_from_the_beginning(harness: impl Harness) {
     assert_eq!(delivery.losses, 1);
     world.settle_one(worker, &delivery, bury("broken")).await;
 
-    assert!(world.broker.revive(&world.queue, sent[0]).await.unwrap());
+    assert_eq!(
+        world.broker.revive(&world.queue, sent[0]).await.unwrap(),
+        Revived::Ready
+    );
     assert_eq!(world.state(sent[0]).await, Place::Ready);
     let letters = world.broker.dead_letters(&world.queue, 0, 9).await.unwrap();
     assert_eq!(letters, []);
@@ -216,14 +222,23 @@ pub async fn only_a_dead_letter_can_be_revived(harness: impl Harness) {
     let ready = world.send(1).await[0];
     for id in [scheduled, active, ready, TaskId::random()] {
         let place = world.state(id).await;
-        assert!(!world.broker.revive(&world.queue, id).await.unwrap());
+        assert_eq!(
+            world.broker.revive(&world.queue, id).await.unwrap(),
+            Revived::NotDead
+        );
         assert_eq!(world.state(id).await, place);
     }
     // A revival that is repeated finds nothing to do.
     let held = world.claim_one(worker).await;
     world.settle_one(worker, &held, bury("broken")).await;
-    assert!(world.broker.revive(&world.queue, ready).await.unwrap());
-    assert!(!world.broker.revive(&world.queue, ready).await.unwrap());
+    assert_eq!(
+        world.broker.revive(&world.queue, ready).await.unwrap(),
+        Revived::Ready
+    );
+    assert_eq!(
+        world.broker.revive(&world.queue, ready).await.unwrap(),
+        Revived::NotDead
+    );
     assert_eq!(world.broker.counts(&world.queue).await.unwrap().ready, 1);
 }
 

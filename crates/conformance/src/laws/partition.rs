@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use lovage_core::{
     Broker, Claim, Control, Counts, Encoded, EnqueueError, Inspect, Membership, Partitioned,
-    Partitioning, Partitions, Place, Renewal, TaskId, Verdict, secs,
+    Partitioning, Partitions, Place, Renewal, Revived, TaskId, Verdict, secs,
 };
 
 use crate::world::{bury, done, encode, queue};
@@ -118,7 +118,8 @@ pub async fn a_partitioned_queue_is_one_queue(harness: impl Harness) {
         assert_eq!(ids, dead[offset..end], "offset {offset}, limit {limit}");
     }
     let one = dead[0];
-    assert!(world.broker.revive(&world.queue, one).await.unwrap());
+    let revived = world.broker.revive(&world.queue, one).await.unwrap();
+    assert_eq!(revived, Revived::Ready);
     assert_eq!(world.state(one).await, Place::Ready);
     assert_eq!(world.claim_ids(worker, 9).await, [one]);
 }

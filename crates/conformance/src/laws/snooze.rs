@@ -1,8 +1,8 @@
 //! What holds when bodies ask to run again later.
 
 use lovage_core::{
-    Ack, Control, Envelope, FailureKind, Fence, Inspect, Outcome, Place, Settlement, Verdict, When,
-    secs,
+    Ack, Control, Envelope, FailureKind, Fence, Inspect, Outcome, Place, Revived, Settlement,
+    Verdict, When, secs,
 };
 
 use crate::world::bury;
@@ -145,6 +145,6 @@ pub async fn a_revived_task_has_no_snoozes(harness: impl Harness) {
     assert_eq!(delivery.snoozes, 1);
     world.settle_one(worker, &delivery, bury("broken")).await;
     let revived = world.broker.revive(&world.queue, delivery.id).await;
-    assert!(revived.unwrap());
+    assert_eq!(revived.unwrap(), Revived::Ready);
     assert_eq!(world.claim_one(worker).await.snoozes, 0);
 }

@@ -1,6 +1,6 @@
 //! What holds when idle workers wait. A wait may always end early, so a law says only when it must have ended.
 
-use lovage_core::{Broker, Control, Envelope, Membership, Verdict, When, ms, secs};
+use lovage_core::{Broker, Control, Envelope, Membership, Revived, Verdict, When, ms, secs};
 use tokio::task::JoinHandle;
 
 use crate::world::{LONG, bury, ids_of, settle_down, soon};
@@ -100,7 +100,10 @@ pub async fn a_revived_task_wakes_an_idle_worker(harness: impl Harness) {
     world.settle_one(worker, &held, bury("broken")).await;
     let idle = idle_worker(&world);
     settle_down().await;
-    assert!(world.broker.revive(&world.queue, held.id).await.unwrap());
+    assert_eq!(
+        world.broker.revive(&world.queue, held.id).await.unwrap(),
+        Revived::Ready
+    );
     assert_eq!(soon("the claim", idle).await.unwrap().id, held.id);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lovage_core::{Retention, ms, secs};
+use lovage_core::{Conflict, Lock, LockKey, Retention, Until, ms, secs};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::{BoxedStrategy, Union};
@@ -12,6 +12,8 @@ use crate::world::{LEASE, PATIENCE};
 
 /// The tasks of a sequence: few, so that ids meet again and again.
 pub(super) const IDS: u8 = 8;
+/// The keys of its unique tasks.
+const KEYS: u8 = 3;
 /// The workers of a sequence.
 pub(super) const SLOTS: u8 = 3;
 
@@ -101,6 +103,10 @@ pub struct Sent {
     pub countdown: Option<Duration>,
     /// Whether it is acknowledged early.
     pub early: bool,
+    /// The key that it wants to hold.
+    pub unique: Option<Lock>,
+    /// How long it is remembered.
+    pub remembered: Option<Duration>,
 }
 
 /// Which identity acts: the present one of a slot, or the one before its last crash.
@@ -219,11 +225,46 @@ fn sent() -> impl Strategy<Value = Sent> {
     ];
     let early = prop::bool::weighted(0.1);
     let priority = prop::sample::select(vec![1u8, 5, 5, 9]);
-    (0..IDS, priority, countdown, early).prop_map(|(id, priority, countdown, early)| Sent {
-        id,
-        priority,
-        countdown,
-        early,
+    let remembered = prop_oneof![
+        8 => Just(None),
+        1 => (1..20u64).prop_map(|n| Some(secs(n))),
+    ];
+    let unique = prop_oneof![4 => Just(None), 3 => lock().prop_map(Some)];
+    (0..IDS, priority, countdown, early, unique, remembered).prop_map(
+        |(id, priority, countdown, early, unique, remembered)| Sent {
+            id,
+            priority,
+            countdown,
+            early,
+            unique,
+            remembered,
+        },
+    )
+}
+
+/// One of few keys, so that they meet.
+fn lock() -> impl Strategy<Value = Lock> {
+    let key = (0..KEYS).prop_map(|n| LockKey::from_bytes([n; 16]));
+    let until = prop_oneof![
+        2 => Just(Until::Start),
+        4 => Just(Until::Done),
+        1 => (1..10u64).prop_map(|n| Until::Elapsed(secs(n))),
+    ];
+    let conflict = prop_oneof![
+        2 => Just(Conflict::Reject),
+        2 => Just(Conflict::Replace),
+        1 => (1..6u64, prop::option::of(1..12u64)).prop_map(|(span, most)| Conflict::Debounce {
+            span: secs(span),
+            wait_max: most.map(secs),
+        }),
+    ];
+    let ttl = prop_oneof![4 => Just(None), 1 => (1..20u64).prop_map(|n| Some(secs(n)))];
+    (key, until, conflict, ttl).prop_map(|(key, until, conflict, ttl)| Lock {
+        key,
+        until,
+        conflict,
+        // A span of its own has no other end.
+        ttl: ttl.filter(|_| !matches!(until, Until::Elapsed(_))),
     })
 }
 

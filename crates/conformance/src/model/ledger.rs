@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lovage_core::{
-    Cancelled, Claim, Cut, Delivery, Enqueued, Envelope, Fence, Millis, Place, Rescheduled,
-    Settlement, TaskId, Verdict, When, WorkerId,
+    Cancelled, Claim, Cut, Delivery, Enqueued, Envelope, Fence, Lock, Millis, Place, Rescheduled,
+    Revived, Settlement, TaskId, Until, Verdict, When, WorkerId,
 };
 
-use super::command::Command;
+use super::command::{Command, Sent};
 use super::session::{Answer, Look};
 
 /// The tasks that must live, by what was answered so far.
@@ -19,6 +19,8 @@ pub struct Ledger {
     counted: BTreeMap<TaskId, (u16, u32, u32)>,
     /// Times that were given in the place of the one that a task was sent with.
     retimed: BTreeMap<TaskId, Millis>,
+    /// The locks that live tasks were sent with.
+    keyed: BTreeMap<TaskId, Lock>,
     places: BTreeMap<TaskId, Place>,
     holdings: BTreeMap<TaskId, (WorkerId, Fence)>,
     last_fence: u64,
@@ -30,19 +32,21 @@ impl Ledger {
         match (command, answer) {
             (Command::Enqueue(tasks), Answer::Enqueued(Ok(answers))) => {
                 for (task, answer) in tasks.iter().zip(answers) {
-                    let id = TaskId::from_bytes([task.id; 16]);
-                    let is_new = self.live.insert(id);
-                    assert_eq!(*answer == Enqueued::New, is_new, "{id}");
+                    self.sent(tasks, task, *answer);
                 }
             }
             (Command::Cancel(n), Answer::Cancelled(cancelled)) => {
                 self.cancelled(TaskId::from_bytes([*n; 16]), *cancelled);
             }
             (_, Answer::Revived(id, revived)) => {
-                assert_eq!(*revived, self.places.get(id) == Some(&Place::Dead), "{id}");
-                self.counted.remove(id);
-                if matches!(command, Command::ReviveEdited(..)) {
-                    self.retimed.remove(id);
+                let was_dead = self.places.get(id) == Some(&Place::Dead);
+                assert_eq!(*revived != Revived::NotDead, was_dead, "{id}");
+                if *revived == Revived::Ready {
+                    self.counted.remove(id);
+                    self.check_key(*id);
+                    if matches!(command, Command::ReviveEdited(..)) {
+                        self.retimed.remove(id);
+                    }
                 }
             }
             (_, Answer::Purged(ids)) => {
@@ -101,6 +105,63 @@ impl Ledger {
             _ => {}
         }
         self.check(look);
+    }
+
+    fn sent(&mut self, tasks: &[Sent], task: &Sent, answer: Enqueued) {
+        let id = TaskId::from_bytes([task.id; 16]);
+        match answer {
+            Enqueued::New => {
+                assert!(self.live.insert(id), "{id} lived already");
+                self.places.remove(&id);
+                self.keyed.extend(task.unique.map(|lock| (id, lock)));
+                self.check_key(id);
+            }
+            Enqueued::Duplicate => {
+                let lives = self.live.contains(&id);
+                // What is remembered, or holds a key for its span, may be gone; so does what stands in the call again.
+                let may_be_known = |same: &Sent| {
+                    same.id == task.id && (same.remembered.is_some() || same.unique.is_some())
+                };
+                assert!(lives || tasks.iter().any(may_be_known), "{id} is gone");
+            }
+            Enqueued::Replaced(holder) => {
+                let place = self.places.get(&holder);
+                assert!(
+                    self.live.contains(&holder)
+                        && matches!(place, None | Some(Place::Ready | Place::Scheduled)),
+                    "{id} took the place of {holder}, which is {place:?}"
+                );
+                let key = |lock: Lock| lock.key;
+                let former = self
+                    .keyed
+                    .insert(holder, task.unique.expect("it has a key"));
+                assert_eq!(former.map(key), task.unique.map(key), "{holder}");
+                self.counted.remove(&holder);
+                self.retimed.remove(&holder);
+            }
+            Enqueued::Existing(other) => assert_ne!(other, id),
+        }
+    }
+
+    /// A key has one live task: nobody else holds that of `id`, which holds it from now on.
+    fn check_key(&self, id: TaskId) {
+        let Some(lock) = self.keyed.get(&id) else {
+            return;
+        };
+        // One that held its key for a span is revived without it, beside others.
+        if matches!(lock.until, Until::Elapsed(_)) {
+            return;
+        }
+        for (other, theirs) in &self.keyed {
+            let waits_or_runs = self.places.get(other) != Some(&Place::Dead);
+            let holds = match theirs.until {
+                Until::Done => waits_or_runs,
+                Until::Start => waits_or_runs && !self.counted.contains_key(other),
+                Until::Elapsed(_) => false,
+            };
+            let holds = holds && theirs.ttl.is_none() && theirs.key == lock.key;
+            assert!(*other == id || !holds, "{other} holds the key of {id}");
+        }
     }
 
     fn cancelled(&mut self, id: TaskId, cancelled: Cancelled) {
@@ -165,6 +226,7 @@ impl Ledger {
         self.marked.remove(&id);
         self.counted.remove(&id);
         self.retimed.remove(&id);
+        self.keyed.remove(&id);
     }
 
     fn check(&mut self, look: &Look) {

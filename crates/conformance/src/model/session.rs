@@ -7,8 +7,8 @@ use std::time::Duration;
 use lovage_core::{
     Ack, Awaited, Cancelled, Claim, Counts, DeadLetter, Delivery, Edit, EnqueueError, Enqueued,
     Envelope, Failure, FailureKind, Fence, Loss, ManualClock, Millis, Outcome, Place, Priority,
-    Progress, Purged, QueueName, Recovered, Renewal, Rescheduled, RunningTask, Settled, Settlement,
-    TaskId, TaskName, Verdict, When, WorkerId, WorkerReport, hours, secs,
+    Progress, Purged, QueueName, Recovered, Renewal, Rescheduled, Revived, RunningTask, Settled,
+    Settlement, TaskId, TaskName, Verdict, When, WorkerId, WorkerReport, hours, secs,
 };
 
 use super::command::{Command, IDS, Pick, Retiming, SLOTS, Sent, Verdicts, Who};
@@ -48,8 +48,8 @@ pub enum Answer {
     Recovered(Recovered),
     /// What a cancellation did.
     Cancelled(Cancelled),
-    /// Which task was to be revived, and whether it was.
-    Revived(TaskId, bool),
+    /// Which task was to be revived, and what came of it.
+    Revived(TaskId, Revived),
     /// Which dead letters were purged.
     Purged(Vec<TaskId>),
     /// How many were.
@@ -222,6 +222,8 @@ impl<B: WholeBroker> Session<B> {
                 priority: Priority::new(task.priority),
                 ack: if task.early { Ack::Early } else { Ack::Late },
                 start: task.countdown.map(When::In),
+                unique: task.unique,
+                remembered: task.remembered,
                 ..Envelope::new(task_id(task.id), name, self.queue.clone(), payload(b"\xc0"))
             };
             envelope.encode().expect("a small envelope encodes")
@@ -351,7 +353,13 @@ impl<B: WholeBroker> Session<B> {
             .broker
             .revive_edited(&self.queue, letter.died_at, task)
             .await;
-        Answer::Revived(letter.id, answer.expect("a revival is answered"))
+        // It is dead, and died then: what stays so has its key held, by whom is not told.
+        let revived = if answer.expect("a revival is answered") {
+            Revived::Ready
+        } else {
+            Revived::Held(letter.id)
+        };
+        Answer::Revived(letter.id, revived)
     }
 
     /// A task at random, and one of the dead letters if there is one.

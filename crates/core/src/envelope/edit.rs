@@ -1,7 +1,8 @@
 //! What the broker does to a stored envelope, for brokers that live in this language; the Redis broker's scripts
 //! do the same at the same offsets.
 
-use super::{Bytes, HEADER_BYTES, Millis, Priority, at, flag};
+use super::{Bytes, Envelope, HEADER_BYTES, Millis, Priority, TaskId, at, flag};
+use crate::unique::Lock;
 
 /// Makes the spans of an accepted envelope into instants counted from `now`.
 pub fn pin(bytes: &Bytes, now: Millis) -> Bytes {
@@ -59,6 +60,33 @@ pub fn acks_early(bytes: &[u8]) -> bool {
     bytes
         .get(at::FLAGS)
         .is_some_and(|flags| flags & flag::ACK_EARLY != 0)
+}
+
+/// The key that it wants to hold. None of bytes that cannot be read: they run nowhere.
+pub fn unique(bytes: &Bytes) -> Option<Lock> {
+    let flags = bytes.get(at::FLAGS)?;
+    if flags & flag::UNIQUE == 0 {
+        return None;
+    }
+    Envelope::decode(bytes).ok()?.unique
+}
+
+/// The same envelope under another id: that of the task whose place it takes.
+pub fn with_id(bytes: &Bytes, id: TaskId) -> Bytes {
+    let mut renamed = bytes.to_vec();
+    if let Some(bytes) = renamed.get_mut(at::ID) {
+        bytes.copy_from_slice(id.as_bytes());
+    }
+    renamed.into()
+}
+
+/// The same pinned envelope, to be due at `start`.
+pub fn with_start(bytes: &Bytes, start: Millis) -> Bytes {
+    let mut moved = bytes.to_vec();
+    if let Some(bytes) = moved.get_mut(at::START) {
+        bytes.copy_from_slice(&start.get().to_be_bytes());
+    }
+    moved.into()
 }
 
 /// Whether it is long enough to be an envelope and names no time: it is ready as soon as it is accepted.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::time::secs;
+use crate::unique::{Conflict, LockKey, Until};
 
 fn name() -> impl Strategy<Value = String> {
     "[A-Za-z0-9_.:/@-]{1,200}"
@@ -27,6 +28,26 @@ fn id() -> impl Strategy<Value = TaskId> {
     any::<[u8; 16]>().prop_map(TaskId::from_bytes)
 }
 
+/// None that is debounced: that one has a start once it is encoded.
+fn lock() -> impl Strategy<Value = Lock> {
+    let ms = 0..=Millis::MAX.get();
+    let until = prop_oneof![
+        Just(Until::Start),
+        Just(Until::Done),
+        ms.prop_map(|ms| Until::Elapsed(Duration::from_millis(ms))),
+    ];
+    (any::<[u8; 16]>(), until, any::<bool>(), span()).prop_map(|(key, until, replaces, ttl)| Lock {
+        key: LockKey::from_bytes(key),
+        until,
+        conflict: if replaces {
+            Conflict::Replace
+        } else {
+            Conflict::Reject
+        },
+        ttl: ttl.filter(|_| !matches!(until, Until::Elapsed(_))),
+    })
+}
+
 prop_compose! {
     fn envelope()(
         (id, task, queue, args) in (id(), name(), name(), vec(any::<u8>(), 0..300)),
@@ -34,6 +55,7 @@ prop_compose! {
         (max_retries, timeout, hard_timeout, result_ttl) in (any::<Option<u32>>(), span(), span(), span()),
         (root, parent) in (proptest::option::of(id()), proptest::option::of(id())),
         (backoff, trace) in (any::<bool>(), any::<bool>()),
+        (unique, remembered) in (proptest::option::of(lock()), span()),
         headers in btree_map(".{0,20}", ".{0,20}", 0..5),
     ) -> Envelope {
         Envelope {
@@ -48,6 +70,8 @@ prop_compose! {
             timeout,
             hard_timeout,
             result_ttl,
+            unique,
+            remembered,
             root,
             parent,
             trace: trace.then(|| TraceContext {
@@ -63,6 +87,29 @@ prop_compose! {
             )
         }
     }
+}
+
+#[test]
+fn a_debounced_envelope_starts_after_its_span() {
+    let mut envelope = small(b"\xc0");
+    let conflict = Conflict::Debounce {
+        span: secs(10),
+        wait_max: Some(secs(60)),
+    };
+    envelope.unique = Some(Lock {
+        key: LockKey::from_bytes([7; 16]),
+        until: Until::Start,
+        conflict,
+        ttl: None,
+    });
+    let decode =
+        |envelope: &Envelope| Envelope::decode(envelope.encode().unwrap().bytes()).unwrap();
+    let decoded = decode(&envelope);
+    assert_eq!(decoded.start, Some(When::In(secs(10))));
+    assert_eq!(decoded.unique, envelope.unique);
+    let at = Some(When::At(Millis::new(5)));
+    envelope.start = at;
+    assert_eq!(decode(&envelope).start, at);
 }
 
 proptest! {

@@ -5,9 +5,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{AppendError, Entry, Spool};
 use crate::client::Client;
-use crate::deliver::{Kept, Manner, confirmed};
+use crate::deliver::{Kept, Manner, kept};
 use crate::error::SendError;
-use crate::gather::{Receipt, call};
+use crate::gather::call;
 
 impl Client {
     /// Sends tasks to the broker, or keeps them here where it does not take them now.
@@ -23,7 +23,7 @@ impl Client {
         task: &'static str,
     ) -> Result<Kept, SendError> {
         let Some(first) = tasks.first() else {
-            return Ok(Kept::ByBroker);
+            return Ok(Kept::ByBroker(Vec::new()));
         };
         let (id, wanted, ends) = (first.id(), self.wanted(manner), self.ends(manner));
         let mut doubt = None;
@@ -42,17 +42,13 @@ impl Client {
             let error = match sent {
                 Ok(receipts) => {
                     self.accepted(queue, &tasks, &receipts).await;
-                    let short = |receipt: &&Receipt| !receipt.by.meets(&wanted);
-                    let short = receipts.iter().find(short);
-                    return short.map_or(Ok(Kept::ByBroker), |receipt| {
-                        confirmed(receipt, wanted, id).map(|()| Kept::ByBroker)
-                    });
+                    return kept(&receipts, wanted, id);
                 }
                 Err(error) => SendError::from_enqueue(error, id, task),
             };
             match error {
                 SendError::Refused(_) => {}
-                SendError::Unknown { .. } if !tasks.iter().any(Encoded::acks_early) => {
+                SendError::Unknown { .. } if tasks.iter().all(Encoded::may_be_repeated) => {
                     doubt = Some(error);
                 }
                 other => return Err(other),
@@ -60,13 +56,13 @@ impl Client {
         }
         let now = self.now();
         let entries = tasks.iter().map(|task| Entry::new(task, wanted, now));
-        let kept = spool.keeper.append(queue, entries.collect());
-        let kept = timeout_at(ends, kept).await;
-        let kept = kept.unwrap_or_else(|_| {
+        let spooled = spool.keeper.append(queue, entries.collect());
+        let spooled = timeout_at(ends, spooled).await;
+        let spooled = spooled.unwrap_or_else(|_| {
             let late = "the disk did not answer within the deadline";
             Err(AppendError::Unknown(TransportError::new(late)))
         });
-        match (kept, doubt) {
+        match (spooled, doubt) {
             (Ok(()), _) => Ok(Kept::Locally),
             // Without the spool the broker may have it all the same.
             (Err(_), Some(doubt)) => Err(doubt),

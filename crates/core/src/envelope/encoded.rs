@@ -1,0 +1,67 @@
+//! An envelope in its wire form.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{DecodeError, Envelope, HEADER_BYTES, at, edit};
+use crate::ids::TaskId;
+use crate::unique::Lock;
+
+/// An envelope in its wire form, with the few facts that a broker needs of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    pub(super) id: TaskId,
+    pub(super) bytes: Bytes,
+    pub(super) unique: Option<Lock>,
+    pub(super) remembered: Option<Duration>,
+}
+
+impl Encoded {
+    /// Takes back what [`Encoded::bytes`] gave and somebody has kept. Of what is behind the fixed part, what cannot be read
+    /// counts as not said.
+    pub fn stored(bytes: Bytes) -> Result<Self, DecodeError> {
+        let too_short = DecodeError::TooShort { size: bytes.len() };
+        if bytes.len() < HEADER_BYTES {
+            return Err(too_short);
+        }
+        let id = TaskId::try_from(&bytes[at::ID]).map_err(|_| too_short)?;
+        let envelope = Envelope::decode(&bytes).ok();
+        Ok(Self {
+            id,
+            unique: envelope.as_ref().and_then(|envelope| envelope.unique),
+            remembered: envelope.and_then(|envelope| envelope.remembered),
+            bytes,
+        })
+    }
+
+    /// The task's identity.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Whether it may run at most once.
+    pub fn acks_early(&self) -> bool {
+        edit::acks_early(&self.bytes)
+    }
+
+    /// The wire form.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The key that it wants to hold.
+    pub fn unique(&self) -> Option<&Lock> {
+        self.unique.as_ref()
+    }
+
+    /// Whether sending it again after a missing answer runs it no more often than it may.
+    pub fn may_be_repeated(&self) -> bool {
+        !self.acks_early() || self.remembered.is_some()
+    }
+
+    /// How long the queue remembers its id, whatever becomes of it.
+    pub fn remembered(&self) -> Option<Duration> {
+        self.remembered
+    }
+}
