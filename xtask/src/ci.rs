@@ -105,9 +105,10 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program of the integration tests as fast as it can be built, with those that it starts.
-pub(crate) fn release(program: &str, arguments: &[&str]) -> Result<()> {
-    let package = ["--release", "--package", "lovage-integration-tests"];
+/// Runs a program of the integration tests, and builds those that it starts. As the tests do, without optimizations:
+/// a run is about faults and not about speed, and most of it is waiting.
+pub(crate) fn trial(program: &str, arguments: &[&str]) -> Result<()> {
+    let package = ["--package", "lovage-integration-tests"];
     run(cargo([&["build"], &package[..], &["--bins"]].concat()))?;
     let start = [&["run"], &package[..], &["--bin", program, "--"], arguments];
     run(cargo(start.concat()))

@@ -47,7 +47,7 @@ fn command() -> Result<()> {
         ["ci", steps @ ..] => ci::check(steps),
         [program @ ("chaos" | "soak"), rest @ ..] => {
             install::what_tests_need()?;
-            ci::release(program, rest)
+            ci::trial(program, rest)
         }
         ["setup"] => {
             install::what_tests_need()?;
