@@ -284,7 +284,8 @@ fn explain(sent: Sent, first: &Run, second: &Run, facts: &Facts) -> Option<Reaso
         Some(Reason::WorkerCutOff)
     } else if !acknowledged && any(&[What::Restart, What::Stall, What::HandOver], true) {
         Some(Reason::StoreAway)
-    } else if second.start.losses == 0 && second.start.attempt == 1 && producer_in_doubt() {
+    } else if second.start.attempt == 1 && producer_in_doubt() {
+        // The second copy may have been lost with a worker before it ran.
         Some(Reason::SentAgain)
     } else {
         None
