@@ -10,6 +10,7 @@ use lovage_core::{RunningTask, WeakTaskContext, WorkerId, WorkerReport, ms};
 use tokio::sync::Notify;
 
 use crate::host;
+use crate::limits::rss_bytes;
 
 /// The most runs that are listed: about what a report has room for.
 pub(crate) const LISTED_MAX: usize = 1_000;
@@ -83,7 +84,7 @@ impl Reporter {
             })
         });
         WorkerReport {
-            rss_bytes: host::rss_bytes(),
+            rss_bytes: rss_bytes(),
             running: running.collect(),
             ..self.about.clone()
         }

@@ -133,17 +133,17 @@ pub async fn every_loss_is_recorded(harness: impl Harness) {
     let reported_at = world.now();
     assert!(say(&world, worker, report("db", &[sent[0], once])).await);
 
-    let lost = lose_all(&world).await;
+    let written = lose_all(&world).await;
 
-    assert_eq!(losses(&world, 0, 9).await, lost);
-    assert_eq!(losses(&world, 1, 2).await, lost[1..3]);
-    let mut ids: Vec<TaskId> = lost.iter().map(|loss| loss.id).collect();
+    assert_eq!(losses(&world, 0, 9).await, written);
+    assert_eq!(losses(&world, 1, 2).await, written[1..3]);
+    let mut ids: Vec<TaskId> = written.iter().map(|loss| loss.id).collect();
     let mut expected = ids_of(&held);
     ids.sort_unstable();
     expected.sort_unstable();
     assert_eq!(ids, expected, "each delivery once");
     for delivery in &held {
-        let loss = lost.iter().find(|loss| loss.id == delivery.id).unwrap();
+        let loss = written.iter().find(|loss| loss.id == delivery.id).unwrap();
         let became = match loss.id {
             id if id == sent[1] => Place::Gone,
             id if id == once => Place::Dead,
@@ -186,10 +186,10 @@ pub async fn a_loss_without_a_report_is_recorded_all_the_same(harness: impl Harn
     let rubbish = Bytes::from_static(b"\xc1 rubbish");
     let said = world.broker.report(garbled, &world.queue, rubbish).await;
     assert!(said.unwrap());
-    let lost = lose_all(&world).await;
-    let ids: Vec<TaskId> = lost.iter().map(|loss| loss.id).collect();
+    let written = lose_all(&world).await;
+    let ids: Vec<TaskId> = written.iter().map(|loss| loss.id).collect();
     assert_eq!(ids, [sent[1], sent[0]]);
-    for loss in lost {
+    for loss in written {
         assert_eq!((loss.worker.reported_at, loss.ran), (None, None));
     }
 }
