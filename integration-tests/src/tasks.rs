@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lovage::{Backoff, TaskContext, TaskError, Unique, ms, task};
+use lovage::{Backoff, FailedTask, TaskContext, TaskError, Unique, ms, task};
 
 use crate::journal::{Event, record};
 
@@ -160,4 +160,51 @@ pub async fn hoard(ctx: &TaskContext, bytes: u64) {
     let bytes = usize::try_from(bytes).expect("as on 64 bits");
     std::mem::forget(vec![1_u8; bytes]);
     record(Event::End, ctx);
+}
+
+/// Fails, once and for all.
+#[task(max_retries = 0, on_failure = report)]
+pub async fn doomed(ctx: &TaskContext) -> anyhow::Result<()> {
+    record(Event::Start, ctx);
+    anyhow::bail!("as it is told to");
+}
+
+/// Is called back for tasks that have failed for good, in a queue of its own.
+#[task(queue = "reports", ignore_result)]
+pub async fn report(ctx: &TaskContext, failed: FailedTask) {
+    record(Event::Start, ctx);
+    drop(failed);
+}
+
+/// Waits for its gate, whatever its token says, and writes by its fence: into a database, and into Redis. A write that is
+/// refused is noted as a cancellation.
+#[task]
+pub async fn write_fenced(
+    ctx: &TaskContext,
+    gate: String,
+    database: String,
+    redis: String,
+) -> anyhow::Result<()> {
+    record(Event::Start, ctx);
+    while !is_open(&gate, ctx) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let value = ctx.losses().to_string();
+    let rows = rusqlite::Connection::open(&database)?.execute(
+        "INSERT INTO orders (id, state, fence) VALUES (1, ?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state, fence = excluded.fence
+         WHERE orders.fence <= excluded.fence",
+        rusqlite::params![value, i64::try_from(ctx.fence())?],
+    )?;
+    let mut redis = redis::Client::open(redis)?
+        .get_multiplexed_async_connection()
+        .await?;
+    let set = lovage::fence::redis_set("order:1", ctx.fence(), &value);
+    let set: bool = redis::cmd("EVAL").arg(set).query_async(&mut redis).await?;
+    anyhow::ensure!(
+        (rows == 1) == set,
+        "the two stores differ: {rows} rows, and {set}"
+    );
+    record(if set { Event::End } else { Event::Cancelled }, ctx);
+    Ok(())
 }

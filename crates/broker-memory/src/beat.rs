@@ -192,6 +192,6 @@ impl Kept {
 }
 
 /// A number above `last` that grows also where `last` is forgotten.
-fn next(last: u64, now: Millis) -> u64 {
+pub(crate) fn next(last: u64, now: Millis) -> u64 {
     (last + 1).max(1000 * now.get())
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Amended, Amendment, Awaited, BATCH_MAX, BeatId, BeatRole, Broker, BrokerError, Cancelled,
-    Claim, Clock, Control, Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence, Forwarded,
-    Inspect, Lead, Leader, Looked, Membership, Millis, Outcome, Outgoing, Place, QueueName,
-    REPORT_BYTES_MAX, Recovered, Renewal, Rescheduled, Results, Retention, Revived, ScheduleName,
-    Scheduled, Schedules, Settled, Settlement, StoredSchedule, TaskId, TransportError, When,
-    WorkerId,
+    Amended, Amendment, Awaited, BATCH_MAX, BeatId, BeatRole, Broker, BrokerError, Callbacks,
+    Cancelled, Claim, Clock, Control, Counts, DeadLetter, Encoded, EnqueueError, Enqueued, Fence,
+    Forwarded, Inspect, Lead, Leader, Looked, Membership, Millis, Outcome, Outgoing, Owed, Place,
+    QueueName, REPORT_BYTES_MAX, Recovered, Renewal, Rescheduled, Results, Retention, Revived,
+    ScheduleName, Scheduled, Schedules, Settled, Settlement, StoredSchedule, TaskId,
+    TransportError, When, WorkerId,
 };
 use tokio::time::timeout;
 
@@ -205,6 +205,27 @@ impl Membership for MemoryBroker {
 
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
         self.with(queue, |data, _| data.retention = retention);
+        Ok(())
+    }
+}
+
+impl Callbacks for MemoryBroker {
+    async fn owed(
+        &self,
+        queue: &QueueName,
+        max: NonZeroU16,
+        patience: Duration,
+    ) -> Result<Vec<Owed>, BrokerError> {
+        let max = usize::from(max.get()).min(BATCH_MAX);
+        Ok(self.with(queue, |data, now| data.owed(max, patience, now)))
+    }
+
+    async fn called_back(
+        &self,
+        queue: &QueueName,
+        deaths: Vec<(TaskId, Millis)>,
+    ) -> Result<(), BrokerError> {
+        self.with(queue, |data, _| data.called_back(&deaths));
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Queue {
     pub(crate) dead: BTreeSet<(Millis, TaskId)>,
     /// The identities that were registered and neither retired nor recovered.
     pub(crate) members: BTreeMap<WorkerId, Member>,
-    /// How many claims brought something: the number of the last fence.
+    /// The number of the last fence.
     pub(crate) claims: u64,
     /// How many live tasks are allowed.
     pub(crate) bound: Option<u64>,
@@ -39,6 +39,8 @@ pub(crate) struct Queue {
     pub(crate) losses: VecDeque<Loss>,
     /// How many of them retention has cut so far.
     pub(crate) cut: u64,
+    /// The dead letters whose callback is owed, and from when on somebody may be shown them.
+    pub(crate) owed: BTreeMap<TaskId, Millis>,
     /// The highest number of a task that was forwarded here.
     pub(crate) forwarded: u64,
     /// How many partitions it was said to have: here they are all in one place.
@@ -156,6 +158,7 @@ impl Queue {
         now: Millis,
     ) {
         let task = self.tasks.remove(&id).expect("only live tasks end");
+        self.owed.remove(&id);
         self.unlist(id, &task.spot);
         if let Some(lock) = &task.lock {
             self.let_go(id, lock);
@@ -177,6 +180,9 @@ impl Queue {
         self.tell(id, &Outcome::Failed(failure.clone()).encode());
         if let Some(lock) = self.tasks[&id].lock {
             self.let_go(id, &lock);
+        }
+        if edit::calls_back(&self.tasks[&id].bytes) {
+            self.owed.insert(id, now);
         }
         self.move_to(id, Spot::Dead(now, failure));
     }

@@ -1,6 +1,7 @@
 //! What can happen to a queue and to the schedules, a file each: plain functions over its data and an instant.
 
 mod amend;
+mod callbacks;
 mod cancel;
 mod claim;
 mod dead_letters;

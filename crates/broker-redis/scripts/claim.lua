@@ -151,7 +151,7 @@ for level = 9, 0, -1 do
 end
 
 if 0 < n then
-  fence = fence + 1
+  fence = last_number(fence, now) + 1
   redis.call('HSET', meta, 'fence', digits(fence))
   local mark, fields = digits(fence) .. ':' .. digits(now), {}
   for i = 1, n do

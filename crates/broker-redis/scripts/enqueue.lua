@@ -29,13 +29,14 @@ if bound then
   if bound < len + fresh then return {'full', len, bound} end
 end
 
-local now, fields, due, ready, n_ready, used = nil, {}, {}, {}, 0, ''
+local now, fields, due, ready, n_ready, used, callbacks = nil, {}, {}, {}, 0, '', ''
 for i = 1, n do
   if not stored[i] then
     local envelope, start = ARGV[2 * i + 3], nil
-    -- Flag 1 is the early ack; the others are times.
+    -- Flag 1 is the early ack.
     if 1 < byte(envelope, 2) then
       now = now or now_of(ARGV[1])
+      if calls_back(envelope) then callbacks = 'c' end
       envelope, start = pin(envelope, now)
     end
     if LARGE_BYTES < #envelope then used = 'l' end
@@ -74,6 +75,6 @@ if 0 < #due then
   write('ZADD', scheduled, due)
   used = used .. 's'
 end
-remember(meta, settings[2] or '', used)
+remember(meta, settings[2] or '', used .. callbacks)
 if 0 < n_ready or (0 < #due and (not head or earliest(scheduled) < head)) then ring(bell) end
 return {'stored', duplicates}

@@ -162,6 +162,7 @@ for i = 1, n_places do
   redis.call('HSET', tasks, id, envelope)
   redis.call('HDEL', facts, id)
   if LARGE_BYTES < #envelope then letters = letters .. 'l' end
+  if calls_back(envelope) then letters = letters .. 'c' end
 end
 for _, held in pairs(taken) do
   hold(locks, uniques, held.id, held.lock, held.ends, held.limit, now)

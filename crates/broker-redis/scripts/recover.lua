@@ -4,20 +4,22 @@
 -- KEYS  1 Q:meta   2 Q:identities   3 Q:suspects   4 Q:tasks   5 Q:active: (what all processing lists begin with)
 --       6 Q:facts   7 Q:cancels   8 Q:waiting   9 Q:dead   10 Q:reasons   11 Q:result: (likewise)   12 Q:bell
 --       13 Q:locks   14 Q:unique: (likewise)   15-24 Q:ready:0 to 9   25 Q:reports   26 Q:losses
+--       27 Q:callbacks
 -- ARGV  1 now, '' for Redis's clock   2 patience in ms   3 what the fields of leases in Q:meta begin with
 --       4 losses after which a task is buried   5 what all channels begin with
 --       6 ms for which a cancelled outcome is kept
--- Reply {released, buried, 1 if a dead identity still has tasks, or there is more to cut, records of losses, what
---       cut_dead answers if dead letters were cut}
+-- Reply {released, buried, 1 if a dead identity still has tasks, or there is more to cut, 1 if callbacks are owed,
+--       records of losses, what cut_dead answers if dead letters were cut}
 local meta, identities, suspects, tasks, actives = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local facts, cancels, waiting, dead, reasons, results, bell = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local locks, uniques, reports, losses = KEYS[13], KEYS[14], KEYS[25], KEYS[26]
+local callbacks = KEYS[27]
 local READY = 15
 local LOOKED_AT_MAX, TAKEN_MAX, TAKEN_BYTES_MAX = 64, 200, 8 * 1024 * 1024
 local now, patience, losses_max, channels = now_of(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
 
 local workers = redis.call('ZRANGE', identities, 0, LOOKED_AT_MAX - 1)
-if #workers == 0 then return {0, 0, 0, {}} end
+if #workers == 0 then return {0, 0, 0, 0, {}} end
 local fields = {'used'}
 for i = 1, #workers do fields[i + 1] = ARGV[3] .. workers[i] end
 local leases = redis.call('HMGET', meta, unpack(fields))
@@ -80,14 +82,19 @@ local envelopes, known = hmget(tasks, ids), hmget(facts, ids)
 local cancelled = some_cancels and redis.call('SMISMEMBER', cancels, unpack(ids)) or {}
 
 local levels, facts_new, dead_new, reasons_new, gone, ended, outcomes = {}, {}, {}, {}, {}, {}, {}
-local released, buried, taken_back, unique_gone, unique_dead = 0, 0, {}, {}, {}
-local function bury(id, envelope, kind, message)
-  local record = failure(kind, message)
+local released, buried, taken_back, unique_gone, unique_dead, owing = 0, 0, {}, {}, {}, {}
+local function bury(lost_one, count, envelope, about, kind, message)
+  local id, record = lost_one.id, failure(kind, message)
+  local run = cmsgpack.pack({
+    attempt = attempts_of(envelope) + 1, losses = count, worker = lost_one.worker, host = about.h, pid = about.p,
+    claimed_at = tonumber(string.match(lost_one.mark, '%d+$')),
+  })
   if is_unique(envelope) then unique_dead[#unique_dead + 1] = id end
   buried = buried + 1
   dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
-  reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, record
+  reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, record .. run
   ended[#ended + 1], outcomes[#outcomes + 1] = id, failed(record)
+  if calls_back(envelope) then owing[#owing + 1], owing[#owing + 2] = digits(now), id end
 end
 local records, abouts, runs = {}, {}, {}
 for i = 1, #lost do
@@ -106,7 +113,8 @@ for i = #taken, 1, -1 do
 end
 for i = 1, #taken do
   local id, envelope = ids[i], envelopes[i]
-  local where = place_of(abouts[taken[i].worker])
+  local about = abouts[taken[i].worker]
+  local where = place_of(about)
   local mine = facts_of(known[i])
   mine.losses = mine.losses + 1
   if not envelope then
@@ -117,10 +125,11 @@ for i = 1, #taken do
     taken_back[#taken_back + 1] = results .. hex(id)
     if is_unique(envelope) then unique_gone[#unique_gone + 1] = id end
   elseif acks_early(envelope) then
-    bury(id, envelope, 'abandoned', 'its worker ' .. taken[i].worker .. where .. ' was lost while it held this at-most-once task (claim '
-      .. taken[i].mark .. '): it may have run in part')
+    bury(taken[i], mine.losses, envelope, about, 'abandoned', 'its worker ' .. taken[i].worker .. where
+      .. ' was lost while it held this at-most-once task (claim ' .. taken[i].mark .. '): it may have run in part')
   elseif losses_max <= mine.losses then
-    bury(id, envelope, 'lost', mine.losses .. ' workers were lost while they held this task, the last one was '
+    bury(taken[i], mine.losses, envelope, about, 'lost',
+      mine.losses .. ' workers were lost while they held this task, the last one was '
       .. taken[i].worker .. where .. ' (claim ' .. taken[i].mark .. ')')
     facts_new[#facts_new + 1], facts_new[#facts_new + 2] = id, facts_text(mine)
   else
@@ -130,21 +139,24 @@ for i = 1, #taken do
   end
 end
 local refusal = wrong_ready(levels, READY)
-  or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash', losses, 'list', locks, 'hash'})
+  or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash', losses, 'list',
+    locks, 'hash', callbacks, 'zset'})
 if refusal then return refusal end
 
 local letters = push('LPUSH', levels, READY)
 if 0 < #facts_new then letters = letters .. 'f' end
-remember(meta, used, letters)
+if 0 < #owing then letters = letters .. 'c' end
+used = remember(meta, used, letters)
 write('HSET', facts, facts_new)
 write('HSET', reasons, reasons_new)
 write('ZADD', dead, dead_new)
+write('ZADD', callbacks, owing)
 -- Before any of them is cut, as that forgets which key it held.
 let_go(locks, uniques, unique_dead)
 local bytes = 0
 for i = 2, #dead_new, 2 do bytes = bytes + size_of(tasks, reasons, dead_new[i]) end
 count_dead_bytes(meta, bytes)
-local cut = has(used, 'd') and cut_dead(now, meta, tasks, dead, reasons, facts, locks)
+local cut = has(used, 'd') and cut_dead(now, meta, tasks, dead, reasons, facts, locks, callbacks)
 if cut and cut[5] == 1 then more = 1 end
 write('HDEL', tasks, gone)
 write('HDEL', facts, gone)
@@ -169,4 +181,5 @@ write('HDEL', suspects, forgotten)
 write('ZREM', identities, forgotten)
 if 0 < released then ring(bell) end
 tell(waiting, channels, ended, outcomes)
-return {released, buried, more, records, cut or nil}
+local owed_since = has(used, 'c') and earliest(callbacks)
+return {released, buried, more, owed_since and owed_since <= now and 1 or 0, records, cut or nil}

@@ -34,6 +34,7 @@ if waits then
   letters = 's'
 end
 if LARGE_BYTES < #envelope then letters = letters .. 'l' end
+if calls_back(envelope) then letters = letters .. 'c' end
 remember(meta, redis.call('HGET', meta, 'used') or '', letters)
 if not waits or not head or start < head then ring(bell) end
 return 'revived'

@@ -1,18 +1,19 @@
 -- settle.lua   active -> gone | scheduled | ready | dead   (docs/architecture.md#lifecycle)
 -- KEYS  1 Q:tasks   2 Q:active:W   3 Q:waiting   4 Q:facts   5 Q:cancels   6 Q:locks   7 Q:unique: (what all locks begin with)
 --       unless every verdict is 'done' or 'kept':   8 Q:meta   9 Q:scheduled   10 Q:dead   11 Q:reasons   12 Q:bell
---       13 Q:result: (likewise, results)   14-23 Q:ready:0 to 9
+--       13 Q:result: (likewise, results)   14-23 Q:ready:0 to 9   24 Q:callbacks
 --       last Q:result:ID, one for each id of 'kept', in their order
 -- ARGV  1 now, '' for Redis's clock   2 position of the first Q:result:ID   3 what all channels begin with
 --       4 ms for which a cancelled outcome is kept
 --       5.. groups: fence mark, 'done' | 'kept' | 'retry' | 'park' | 'snooze' | 'release' | 'bury', span in ms (until it
---       is due; of 'kept' how long, at least 1), outcome of 'done', record of 'bury', the ids, 16 bytes each, as one argument;
---       at most 1000 ids. 'kept' is done as well: there the outcomes follow, one for each id, which are kept
+--       is due; of 'kept' how long, at least 1; of 'bury' how many bytes of its record a sender is told), outcome of
+--       'done', record of 'bury', the ids, 16 bytes each, as one argument; at most 1000 ids. 'kept' is done as well: there the outcomes follow, one for each id, which are kept
 -- Reply positions of the ids that this worker does not hold by that fence; where dead letters were cut, {'cut', those
 --       positions, what cut_dead answers}
 local tasks, active, waiting, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local locks, uniques = KEYS[6], KEYS[7]
 local meta, scheduled, dead, reasons, bell, results = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local callbacks = KEYS[24]
 local READY = 14
 local result_at, channels = tonumber(ARGV[2]), ARGV[3]
 
@@ -90,6 +91,9 @@ else
   local levels, due, facts_new, dead_new, reasons_new = {}, {}, {}, {}, {}
   local counted, counted_alone, taken_back = {}, {}, {}
   local used = redis.call('HGET', meta, 'used') or ''
+  local some_call_back, owing = has(used, 'c'), {}
+  if some_call_back then refusal = wrong_type({callbacks, 'zset'}) end
+  if refusal then return refusal end
   -- Large ones are read one by one, so that Redis's memory never holds a copy of all.
   local large = has(used, 'l')
   local envelopes, r = large and {} or hmget(tasks, rewrite), #rewrite
@@ -109,7 +113,9 @@ else
       buried[#buried + 1] = id
       dead_new[#dead_new + 1], dead_new[#dead_new + 2] = digits(now), id
       reasons_new[#reasons_new + 1], reasons_new[#reasons_new + 2] = id, bodies[i]
-      stop(id, failed(bodies[i]))
+      stop(id, failed(string.sub(bodies[i], 1, tonumber(verdict.span))))
+      local envelope = some_call_back and redis.call('HGET', tasks, id)
+      if envelope and calls_back(envelope) then owing[#owing + 1], owing[#owing + 2] = digits(now), id end
     elseif kind == 'park' or kind == 'snooze' then
       local known = facts_of(some_facts and redis.call('HGET', facts, id))
       if kind == 'snooze' then
@@ -155,13 +161,14 @@ else
   write('ZADD', scheduled, due)
   write('HSET', reasons, reasons_new)
   write('ZADD', dead, dead_new)
+  write('ZADD', callbacks, owing)
   -- Before any of them is cut, as that forgets which key it held.
   if some_locks then let_go(locks, uniques, buried) end
   if 0 < #dead_new then
     local bytes = 0
     for i = 2, #dead_new, 2 do bytes = bytes + size_of(tasks, reasons, dead_new[i]) end
     count_dead_bytes(meta, bytes)
-    if has(used, 'd') then cut = cut_dead(now, meta, tasks, dead, reasons, facts, locks) end
+    if has(used, 'd') then cut = cut_dead(now, meta, tasks, dead, reasons, facts, locks, some_call_back and callbacks) end
   end
   write('HDEL', tasks, gone)
   for i = 1, #taken_back do redis.call('SET', taken_back[i], CANCELLED, 'PX', ARGV[4]) end

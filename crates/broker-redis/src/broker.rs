@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Awaited, Broker, BrokerError, Cancelled, Claim, Clock, Control, Counts, DeadLetter, Durability,
-    Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Place, QueueName, Recovered,
-    Renewal, Rescheduled, Results, Retention, Revived, Scheduled, Settled, Settlement, TaskId,
-    When, WorkerId, hours,
+    Awaited, Broker, BrokerError, Callbacks, Cancelled, Claim, Clock, Control, Counts, DeadLetter,
+    Durability, Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Millis, Owed, Place,
+    QueueName, Recovered, Renewal, Rescheduled, Results, Retention, Revived, Scheduled, Settled,
+    Settlement, TaskId, When, WorkerId, hours,
 };
 
 use crate::bell::Bells;
@@ -208,6 +208,25 @@ impl Membership for RedisBroker {
 
     async fn retain(&self, queue: &QueueName, retention: Retention) -> Result<(), BrokerError> {
         partitioned::retain(&self.shared, queue, retention).await
+    }
+}
+
+impl Callbacks for RedisBroker {
+    async fn owed(
+        &self,
+        queue: &QueueName,
+        max: NonZeroU16,
+        patience: Duration,
+    ) -> Result<Vec<Owed>, BrokerError> {
+        partitioned::callbacks(&self.shared, queue, max, patience).await
+    }
+
+    async fn called_back(
+        &self,
+        queue: &QueueName,
+        deaths: Vec<(TaskId, Millis)>,
+    ) -> Result<(), BrokerError> {
+        partitioned::called_back(&self.shared, queue, &deaths).await
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Keys {
     pub(crate) cancels: String,
     pub(crate) ghosts: String,
     pub(crate) waiting: String,
+    pub(crate) callbacks: String,
     /// What all results begin with.
     pub(crate) results: String,
     /// The keys that tasks hold, held or want to hold again.
@@ -52,6 +53,7 @@ impl Keys {
             cancels: key("cancels"),
             ghosts: key("ghosts"),
             waiting: key("waiting"),
+            callbacks: key("callbacks"),
             results: key("result:"),
             locks: key("locks"),
             uniques: key("unique:"),

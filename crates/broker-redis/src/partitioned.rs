@@ -3,6 +3,7 @@
 //! The transitions know one partition each. Here a verb finds out which to ask, asks them at once, and makes one answer
 //! of theirs. A queue that is not divided is asked as it is, with nothing added.
 
+mod callbacks;
 mod claim;
 mod dead_letters;
 mod enqueue;
@@ -18,6 +19,7 @@ use lovage_core::{
     TaskId,
 };
 
+pub(crate) use callbacks::{callbacks, called_back};
 pub(crate) use claim::claim;
 pub(crate) use dead_letters::{purge, purge_older, revive_many, summary};
 pub(crate) use enqueue::enqueue;

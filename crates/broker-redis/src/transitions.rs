@@ -2,6 +2,8 @@
 
 mod amend;
 mod bound;
+mod callbacks;
+mod called_back;
 mod cancel;
 mod claim;
 mod counts;
@@ -46,6 +48,8 @@ mod workers;
 
 pub(crate) use amend::amend;
 pub(crate) use bound::bound;
+pub(crate) use callbacks::callbacks;
+pub(crate) use called_back::called_back;
 pub(crate) use cancel::cancel;
 pub(crate) use claim::claim;
 pub(crate) use counts::counts;

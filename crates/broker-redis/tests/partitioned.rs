@@ -9,10 +9,12 @@ use lovage_core::{Clock, Partitioned, Partitioning, Partitions, TaskId};
 use lovage_test_redis::RedisServer;
 
 /// Laws of the order in which tasks come, or of their priorities: between partitions there is none.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 31] = [
     "a_loss_without_a_report_is_recorded_all_the_same",
     "every_loss_is_recorded",
     "the_ledger_of_losses_is_bounded",
+    "a_callback_is_owed_whoever_buries_the_task",
+    "callbacks_are_shown_those_first_that_have_waited_longest",
     "a_dead_letter_can_be_revived_with_another_envelope",
     "dead_letters_are_cut_at_their_age_by_recovery",
     "dead_letters_of_an_age_are_purged_and_no_others",
@@ -47,14 +49,16 @@ const BOUND: [&str; 3] = [
     "tasks_count_towards_the_bound_wherever_they_are",
 ];
 /// Laws of numbers that each partition counts by itself: fences, and the work of one call.
-const NUMBERS: [&str; 2] = [
+const NUMBERS: [&str; 3] = [
+    "a_fence_only_grows",
     "a_large_recovery_takes_several_calls",
     "fences_grow_with_every_claim",
 ];
 
 /// Laws of how many dead letters are kept, exactly: of what is limited each partition has a share. Their queues are not
 /// divided.
-const RETENTION: [&str; 7] = [
+const RETENTION: [&str; 8] = [
+    "retention_keeps_a_letter_until_it_was_called_back_for",
     "a_batch_beyond_the_retention_is_cut_in_its_own_call",
     "a_queue_keeps_all_its_dead_letters_unless_told_otherwise",
     "a_retention_can_be_taken_away",

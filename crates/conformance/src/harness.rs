@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use lovage_core::{
-    Clock, Control, DeadLetters, Durable, Inspect, Membership, Partitioning, Partitions, Reports,
-    Results, Schedules, TaskId,
+    Callbacks, Clock, Control, DeadLetters, Durable, Inspect, Membership, Partitioning, Partitions,
+    Reports, Results, Schedules, TaskId,
 };
 
 /// A broker that keeps the whole contract.
@@ -18,6 +18,7 @@ pub trait WholeBroker:
     + Schedules
     + Durable
     + Partitioning
+    + Callbacks
 {
 }
 
@@ -31,6 +32,7 @@ impl<B> WholeBroker for B where
         + Schedules
         + Durable
         + Partitioning
+        + Callbacks
 {
 }
 

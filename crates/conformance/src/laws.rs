@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a law is a test: an error fails it")]
 
 pub mod amend;
+pub mod callbacks;
 pub mod cancel;
 pub mod claim;
 pub mod dead_letters;

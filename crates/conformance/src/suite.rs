@@ -41,6 +41,16 @@ macro_rules! suite {
                 a_schedule_may_be_removed_with_its_last_task
                 an_amendment_touches_no_queue
             }
+            callbacks {
+                a_buried_task_owes_its_callback_until_it_was_called_back
+                only_a_task_that_names_a_callback_and_has_died_owes_one
+                what_one_was_shown_is_shown_to_others_after_a_while
+                a_callback_is_owed_whoever_buries_the_task
+                a_task_that_was_revived_or_cancelled_owes_no_callback
+                a_late_note_does_not_settle_another_death
+                callbacks_are_shown_those_first_that_have_waited_longest
+                retention_keeps_a_letter_until_it_was_called_back_for
+            }
             cancel {
                 a_cancelled_ready_task_is_never_claimed
                 a_cancelled_scheduled_task_is_never_claimed
@@ -65,6 +75,7 @@ macro_rules! suite {
                 a_claim_by_an_unknown_identity_is_refused_and_moves_nothing
                 a_claim_past_the_lease_is_refused_and_moves_nothing
                 fences_grow_with_every_claim
+                a_fence_only_grows
                 a_delivery_brings_the_envelope_that_was_sent
                 a_batch_says_how_much_the_worker_holds_and_when_it_was_claimed
                 a_batch_says_how_long_until_the_next_task_is_due

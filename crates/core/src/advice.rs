@@ -90,7 +90,7 @@ mod tests {
     use anyhow::Context as _;
 
     use super::*;
-    use crate::error::FailureKind;
+    use crate::failure::FailureKind;
     use crate::time::secs;
 
     fn busy() -> Result<(), std::io::Error> {

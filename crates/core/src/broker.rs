@@ -21,7 +21,7 @@ pub use answers::{Enqueued, Revived};
 use crate::dead_letters::Cut;
 use crate::durable::Confirmation;
 use crate::envelope::{Encoded, When};
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::ids::{QueueName, TaskId, WorkerId};
 use crate::lifecycle::State;
 use crate::reports::Loss;
@@ -295,6 +295,8 @@ pub struct Recovered {
     pub cut: Cut,
     /// What this call took back, and from whom; at most 200.
     pub losses: Vec<Loss>,
+    /// Whether callbacks wait for somebody to send them ([`Callbacks`](crate::Callbacks)), whoever buried the task.
+    pub callbacks: bool,
     /// Whether another call has more to take back, or to cut, at once.
     pub more: bool,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::callbacks::CALLBACK_DEPTH_MAX;
 use crate::envelope::{EncodeError, Envelope, TraceContext, When};
 use crate::ids::{NameError, QueueName, TaskId, TaskName};
 use crate::options::{ResultPolicy, TaskOptions};
@@ -156,6 +157,10 @@ impl Draft {
             parent: self.parent,
             trace: self.trace,
             headers: self.headers,
+            on_failure: all
+                .on_failure
+                .map(|on_failure| on_failure.callback(CALLBACK_DEPTH_MAX))
+                .transpose()?,
             ..Envelope::new(id, task, queue, args)
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use crate::callbacks::{Callback, WireCallback};
 use crate::ids::{QueueName, TaskId, TaskName};
 use crate::options::{Ack, Priority};
 use crate::retry::{Backoff, WireBackoff};
@@ -35,6 +36,7 @@ mod flag {
     pub(super) const EXPIRES: u8 = 1 << 3;
     pub(super) const EXPIRES_RELATIVE: u8 = 1 << 4;
     pub(super) const UNIQUE: u8 = 1 << 5;
+    pub(super) const CALLS_BACK: u8 = 1 << 6;
 }
 
 mod at {
@@ -111,6 +113,8 @@ pub struct Envelope {
     pub trace: Option<TraceContext>,
     /// What else the sender wants carried.
     pub headers: BTreeMap<String, String>,
+    /// What is sent when it has failed for good.
+    pub on_failure: Option<Callback>,
 }
 
 /// The MessagePack map behind the fixed part. Unknown keys are ignored, absent ones have the default.
@@ -156,6 +160,8 @@ struct Body<'a> {
     trace: Option<TraceContext>,
     #[serde(rename = "h", default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
+    #[serde(rename = "of", default, skip_serializing_if = "Option::is_none")]
+    on_failure: Option<WireCallback>,
 }
 
 /// Why a message could not be encoded.
@@ -254,6 +260,7 @@ impl Envelope {
             parent: None,
             trace: None,
             headers: BTreeMap::new(),
+            on_failure: None,
         }
     }
 
@@ -291,6 +298,7 @@ impl Envelope {
                 .map(|id| serde_bytes::Bytes::new(id.as_bytes())),
             trace: self.trace.clone(),
             headers: self.headers.clone(),
+            on_failure: self.on_failure.as_ref().map(WireCallback::from),
         };
         // The names, keys and numbers beside the arguments take about a hundred bytes.
         let mut out = BytesMut::with_capacity(HEADER_BYTES + 128 + self.args.len()).writer();
@@ -330,7 +338,12 @@ impl Envelope {
         } else {
             0
         };
-        header[at::FLAGS] = ack | start_flags | expires_flags | unique;
+        let calls_back = if self.on_failure.is_some() {
+            flag::CALLS_BACK
+        } else {
+            0
+        };
+        header[at::FLAGS] = ack | start_flags | expires_flags | unique | calls_back;
         header[at::PRIORITY] = self.priority.get();
         header[at::ATTEMPTS].copy_from_slice(&self.attempts.to_be_bytes());
         header[at::ID].copy_from_slice(self.id.as_bytes());
@@ -407,6 +420,7 @@ impl Envelope {
             parent: body.parent.map(|bytes| id(bytes)).transpose()?,
             trace: body.trace,
             headers: body.headers,
+            on_failure: body.on_failure.map(Callback::from),
         })
     }
 }

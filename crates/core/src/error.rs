@@ -1,21 +1,16 @@
-//! What a task's body may answer when it fails, and what is kept of it.
+//! What a task's body may answer when it fails.
 
 mod carried;
 
+use std::backtrace::BacktraceStatus;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::advice::{Advice, Advised};
+use crate::failure::{BACKTRACE_BYTES_MAX, CAUSES_MAX, Failure, FailureKind, bounded, message};
 
 pub use carried::CarriedError;
-
-/// The longest text kept of one error message, in bytes; the rest is cut.
-pub const MESSAGE_BYTES_MAX: usize = 4096;
-/// The most causes kept of one error.
-pub const CAUSES_MAX: usize = 16;
 
 /// Why a run failed. Made from any error by `?`; then it is retried by the task's policy.
 ///
@@ -30,6 +25,15 @@ pub struct TaskError {
     kind: FailureKind,
     source: anyhow::Error,
     advice: Advice,
+    /// Of an error that is made elsewhere than where it happened.
+    panicked: Option<Box<Panicked>>,
+}
+
+/// Where a panic was, or an error that another process told.
+#[derive(Debug)]
+struct Panicked {
+    location: Option<String>,
+    backtrace: Option<String>,
 }
 
 impl TaskError {
@@ -49,6 +53,22 @@ impl TaskError {
     /// The body panicked with this message.
     pub fn panicked(message: impl fmt::Display) -> Self {
         Self::of_kind(FailureKind::Panic, anyhow::Error::msg(message.to_string()))
+    }
+
+    /// The body panicked with this message at this place of the source, `FILE:LINE:COLUMN`.
+    pub fn panicked_at(
+        message: impl fmt::Display,
+        location: String,
+        backtrace: Option<String>,
+    ) -> Self {
+        let panicked = Panicked {
+            location: Some(location),
+            backtrace,
+        };
+        Self {
+            panicked: Some(Box::new(panicked)),
+            ..Self::panicked(message)
+        }
     }
 
     /// The body ran longer than `limit`.
@@ -84,6 +104,7 @@ impl TaskError {
             kind,
             source,
             advice: Advice::Policy,
+            panicked: None,
         }
     }
 
@@ -145,14 +166,33 @@ impl TaskError {
     }
 
     /// The record of this failure that is kept and shown, bounded in size.
+    ///
+    /// It has a backtrace where the program captures them (`RUST_BACKTRACE` or `RUST_LIB_BACKTRACE`): that of a panic,
+    /// or of where the error became `anyhow`'s.
     pub fn to_failure(&self) -> Failure {
-        let mut texts = self.source.chain().map(|cause| bounded(cause.to_string()));
+        let mut texts = self.source.chain().map(|cause| message(cause));
         let message = texts.next().unwrap_or_default();
-        Failure {
+        let mut failure = Failure {
             kind: self.kind,
             message,
             causes: texts.take(CAUSES_MAX).collect(),
+            run: None,
+        };
+        if let Some(panicked) = &self.panicked {
+            let run = failure.run_mut();
+            run.location.clone_from(&panicked.location);
+            run.backtrace.clone_from(&panicked.backtrace);
         }
+        if self.panicked.is_some() {
+            return failure;
+        }
+        let backtrace = self.source.backtrace();
+        // What the framework makes of a panic or a timeout says nothing about where.
+        if self.kind == FailureKind::Error && backtrace.status() == BacktraceStatus::Captured {
+            let text = bounded(backtrace.to_string(), BACKTRACE_BYTES_MAX);
+            failure.run_mut().backtrace = Some(text);
+        }
+        failure
     }
 }
 
@@ -171,6 +211,7 @@ impl<E: Into<anyhow::Error>> From<E> for TaskError {
                 kind: *kind,
                 advice: *advice,
                 source: error,
+                panicked: None,
             },
             None => Self::of_kind(FailureKind::Error, error),
         }
@@ -183,108 +224,10 @@ impl fmt::Display for TaskError {
     }
 }
 
-fn bounded(mut text: String) -> String {
-    if MESSAGE_BYTES_MAX < text.len() {
-        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
-        text.push('…');
-    }
-    text
-}
-
-/// The kinds of failure, by what somebody would do about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// The body answered `Err`.
-    Error,
-    /// The body panicked.
-    Panic,
-    /// The body ran longer than its limit.
-    Timeout,
-    /// The child process that the body ran in ended without an answer: killed by a signal, out of memory, or by itself.
-    Crashed,
-    /// The bytes of the message or of its arguments could not be read.
-    Malformed,
-    /// No worker knew a task of this name within the grace period.
-    UnknownTask,
-    /// Its workers died while they held it, too often.
-    Lost,
-    /// An at-most-once task whose worker died while it held it: it may have run in part, and does not run again.
-    Abandoned,
-    /// A kind that a newer version wrote.
-    #[serde(other)]
-    Other,
-}
-
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Panic => "panic",
-            Self::Timeout => "timeout",
-            Self::Crashed => "crashed",
-            Self::Malformed => "malformed",
-            Self::UnknownTask => "unknown_task",
-            Self::Lost => "lost",
-            Self::Abandoned => "abandoned",
-            Self::Other => "other",
-        })
-    }
-}
-
-/// What is kept of a failure: in the result that a sender waits for, and beside a dead letter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The kind of failure.
-    pub kind: FailureKind,
-    /// The outermost message.
-    #[serde(default)]
-    pub message: String,
-    /// The messages of its causes, outermost first, at most [`CAUSES_MAX`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<String>,
-}
-
-impl Failure {
-    /// A failure without causes.
-    pub fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
-        Self {
-            kind,
-            message: bounded(message.to_string()),
-            causes: Vec::new(),
-        }
-    }
-
-    /// The bytes as stored: MessagePack with named fields.
-    pub fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec_named(self).expect("texts and a unit enum always encode")
-    }
-
-    /// Reads the stored bytes; anything unreadable becomes a failure that says so, since it is only ever shown.
-    pub fn decode(bytes: &[u8]) -> Self {
-        rmp_serde::from_slice(bytes).unwrap_or_else(|error| {
-            Self::new(
-                FailureKind::Other,
-                format!("unreadable failure record: {error}"),
-            )
-        })
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.message)?;
-        for cause in &self.causes {
-            write!(f, ": {cause}")?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::MESSAGE_BYTES_MAX;
 
     #[test]
     fn a_failure_keeps_the_chain_of_causes() {
@@ -300,12 +243,5 @@ mod tests {
     fn a_failure_is_bounded_whatever_the_error_says() {
         let failure = TaskError::new("ä".repeat(10_000)).to_failure();
         assert!(failure.message.len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
-    }
-
-    #[test]
-    fn failures_survive_the_wire_and_rubbish_is_shown_as_such() {
-        let failure = Failure::new(FailureKind::Lost, "three workers died");
-        assert_eq!(Failure::decode(&failure.encode()), failure);
-        assert_eq!(Failure::decode(b"\xc1").kind, FailureKind::Other);
     }
 }

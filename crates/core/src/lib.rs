@@ -4,12 +4,14 @@
 
 mod advice;
 mod broker;
+mod callbacks;
 mod context;
 mod dead_letters;
 mod draft;
 mod durable;
 pub mod envelope;
 mod error;
+mod failure;
 mod ids;
 mod lifecycle;
 mod membership;
@@ -33,6 +35,7 @@ pub use broker::{
     Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Parked, Recovered, Renewal,
     Rescheduled, Results, Revived, Scheduled, Settled, Settlement, TransportError,
 };
+pub use callbacks::{CALLBACK_DEPTH_MAX, Callback, Callbacks, FailedTask, OnFailure, Owed};
 pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};
 pub use dead_letters::{
     CUT_SHOWN_MAX, Cut, DeadLetters, DeadLettersSummary, Edit, EditError, Purged, Retention,
@@ -40,7 +43,10 @@ pub use dead_letters::{
 pub use draft::{Draft, DraftError, Idempotency, Uniqueness};
 pub use durable::{Confirmation, Confirmed, Durability, Durable};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
-pub use error::{CAUSES_MAX, CarriedError, Failure, FailureKind, MESSAGE_BYTES_MAX, TaskError};
+pub use error::{CarriedError, TaskError};
+pub use failure::{
+    BACKTRACE_BYTES_MAX, CAUSES_MAX, FailedRun, Failure, FailureKind, MESSAGE_BYTES_MAX,
+};
 pub use ids::{
     BeatId, NAME_BYTES_MAX, NameError, QueueName, ScheduleName, TaskId, TaskName, WorkerId,
 };

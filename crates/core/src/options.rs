@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::callbacks::{FailedTask, OnFailure};
 use crate::retry::{Backoff, RetryPolicy};
+use crate::task::Task;
 use crate::time::hours;
 
 /// The order of tasks within a queue: 0 to 9, higher first, 5 unless set.
@@ -68,6 +70,8 @@ pub struct TaskOptions {
     pub result: Option<ResultPolicy>,
     /// When it counts as taken.
     pub ack: Option<Ack>,
+    /// The task that is sent when it has failed for good.
+    pub on_failure: Option<OnFailure>,
 }
 
 /// What becomes of a task's result.
@@ -102,6 +106,7 @@ impl TaskOptions {
             expires: None,
             result: None,
             ack: None,
+            on_failure: None,
         }
     }
 
@@ -165,6 +170,12 @@ impl TaskOptions {
         self
     }
 
+    /// Sends the task that `callback` builds when this one has failed for good.
+    pub fn on_failure<T: Task>(mut self, callback: fn(FailedTask) -> T) -> Self {
+        self.on_failure = Some(OnFailure::of(callback));
+        self
+    }
+
     /// The options of `self`, and those of `under` where `self` sets none.
     pub fn over(self, under: Self) -> Self {
         Self {
@@ -177,6 +188,7 @@ impl TaskOptions {
             expires: self.expires.or(under.expires),
             result: self.result.or(under.result),
             ack: self.ack.or(under.ack),
+            on_failure: self.on_failure.or(under.on_failure),
         }
     }
 

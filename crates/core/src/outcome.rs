@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::failure::Failure;
 
 /// The largest result, in bytes; a larger one is replaced by a failure that says so, and the task is not run again.
 pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
@@ -62,7 +62,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::FailureKind;
+    use crate::failure::FailureKind;
 
     #[test]
     fn outcomes_survive_the_wire() {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::{Failure, FailureKind, TaskError};
+use crate::error::TaskError;
+use crate::failure::{Failure, FailureKind};
 use crate::outcome::{Outcome, RESULT_BYTES_MAX};
 use crate::retry::RetryPolicy;
 use crate::time::ms;
@@ -66,7 +67,9 @@ pub fn verdict(
             keep,
         },
         Err(error) if error.is_permanent() || policy.max_retries < attempt => {
-            Verdict::Bury(error.to_failure())
+            let mut failure = error.to_failure();
+            failure.run_mut().attempt = Some(attempt);
+            Verdict::Bury(failure)
         }
         Err(error) => Verdict::RetryIn(
             error

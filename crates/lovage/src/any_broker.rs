@@ -241,6 +241,8 @@ macro_rules! each {
 // Behind the macro, which they use.
 mod dead_letters;
 
+mod callbacks;
+
 impl Broker for AnyBroker {
     async fn enqueue(
         &self,

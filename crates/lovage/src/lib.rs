@@ -43,6 +43,7 @@ mod client;
 pub mod dead_letters;
 mod deliver;
 mod error;
+pub mod fence;
 mod gather;
 mod handle;
 mod partition;
@@ -65,12 +66,12 @@ pub use handle::Handle;
 pub use lovage_beat::{Fold, Gap, Misfire, Overlap, Schedule, SolarEvent};
 pub use lovage_core::{
     Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Confirmation, Counts,
-    DeadLetter, Durability, EncodeError, Envelope, Failure, FailureKind, KnownWorker, Looked, Loss,
-    LostWorker, ManualClock, Millis, NameError, Place, Priority, Progress, QueueName, Registry,
-    RegistryBuilder, RegistryError, Rescheduled, ResultPolicy, Revived, RunningTask, Scheduled,
-    State, States, Task, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, TaskResultExt,
-    TraceContext, TransportError, Unique, Until, When, WorkerId, WorkerReport, gib, hours, kib,
-    mib, mins, ms, secs,
+    DeadLetter, Durability, EncodeError, Envelope, FailedRun, FailedTask, Failure, FailureKind,
+    KnownWorker, Looked, Loss, LostWorker, ManualClock, Millis, NameError, Place, Priority,
+    Progress, QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled, ResultPolicy,
+    Revived, RunningTask, Scheduled, State, States, Task, TaskContext, TaskDef, TaskError, TaskId,
+    TaskOptions, TaskResultExt, TraceContext, TransportError, Unique, Until, When, WorkerId,
+    WorkerReport, gib, hours, kib, mib, mins, ms, secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]
 pub use lovage_macros::periodic;

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, Backoff, Draft, Durability, Envelope, Idempotency, Millis, Task, TaskContext, TaskId,
-    TaskOptions, TraceContext, Unique, Uniqueness, When, telemetry,
+    Ack, Backoff, Draft, Durability, Envelope, FailedTask, Idempotency, Millis, Task, TaskContext,
+    TaskId, TaskOptions, TraceContext, Unique, Uniqueness, When, telemetry,
 };
 use tracing::Instrument;
 
@@ -177,6 +177,11 @@ impl<T: Task> Sending<T> {
     /// Says when it counts as taken.
     pub fn ack(self, ack: Ack) -> Self {
         self.option(|options| options.ack(ack))
+    }
+
+    /// Sends the task that `callback` builds when this one has failed for good.
+    pub fn on_failure<C: Task>(self, callback: fn(FailedTask) -> C) -> Self {
+        self.option(|options| options.on_failure(callback))
     }
 
     /// Adds a header, which the body sees; a second one of the same name takes the place of the first.

@@ -1,9 +1,11 @@
 //! What a body can say of its own failure, as the test kit runs it.
 
+use std::sync::Mutex;
+
 use anyhow::Context as _;
 use lovage::prelude::*;
 use lovage::testing::TestKit;
-use lovage::{FailureKind, Place, WaitError};
+use lovage::{FailedTask, FailureKind, Place, WaitError};
 
 fn post(_: &str) -> std::io::Result<()> {
     Err(std::io::Error::other("the server is busy"))
@@ -107,4 +109,46 @@ async fn a_task_that_sleeps_past_its_expiry_has_expired() {
     kit.run_until_idle().await;
     let end = handle.wait(secs(1)).await;
     assert!(matches!(end, Err(WaitError::Expired)), "{end:?}");
+}
+
+#[task(queue = "bank", max_retries = 1, on_failure = tell)]
+async fn charge(card: String) -> anyhow::Result<()> {
+    anyhow::bail!("{card} has no cover")
+}
+
+/// Fails itself, and nobody is called for that.
+#[task(queue = "ops", max_retries = 0)]
+async fn tell(what: FailedTask, told: State<Mutex<Vec<FailedTask>>>) -> anyhow::Result<()> {
+    told.lock().unwrap().push(what);
+    anyhow::bail!("nobody listens")
+}
+
+#[tokio::test]
+async fn a_final_failure_sends_the_callback_with_all_that_is_known() {
+    let kit = TestKit::new().state(Mutex::new(Vec::<FailedTask>::new()));
+    let handle = kit.client().send(charge("visa")).await.unwrap();
+    assert_eq!(kit.run_until_idle().await, 3);
+    let told = kit.sent::<tell>();
+    let [tell { what }] = &told[..] else {
+        panic!(
+            "sent once, and not for each attempt or for itself: {}",
+            told.len()
+        );
+    };
+    assert_eq!((what.id, what.attempts, what.losses), (handle.id(), 2, 0));
+    assert_eq!(what.failure.message, "visa has no cover");
+    assert_eq!(what.message::<charge>().unwrap().card, "visa");
+    let letters = kit.client().dead_letters("bank", 0, 9).await.unwrap();
+    assert_eq!(letters[0].died_at, what.died_at);
+    let letters = kit.client().dead_letters("ops", 0, 9).await.unwrap();
+    assert_eq!(letters[0].failure.message, "nobody listens");
+}
+
+#[tokio::test]
+async fn a_send_may_name_a_callback_of_its_own() {
+    let kit = TestKit::new().state(Mutex::new(Vec::<FailedTask>::new()));
+    let sent = kit.client().send(permanent("ada")).on_failure(tell);
+    sent.await.unwrap();
+    kit.run_until_idle().await;
+    kit.assert_sent::<tell>(|told| told.what.task.as_str() == "permanent");
 }

@@ -86,6 +86,7 @@ use crate::signature::TaskFn;
 /// | `priority = u8` | the order within the queue: 0 to 9, higher first | 5 |
 /// | `expires = Duration` | the span from the send after which it must not start | never |
 /// | `result_ttl = Duration` | how long the result is kept | 24 h |
+/// | `on_failure = my_callback` | the task that is sent when this one has failed for good; it takes one argument, a `FailedTask` | nobody is told |
 /// | `ignore_result` | the result is not kept | |
 /// | `unique = Unique` | which messages are the same task, until when, and what becomes of the second: see below | none are |
 /// | `ack_early` | at most once: it never starts twice, and is not retried unless `max_retries` says so | at least once |

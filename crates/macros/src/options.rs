@@ -53,6 +53,7 @@ const OPTIONS: Vocabulary = Vocabulary {
         ("priority", Takes::Value("7")),
         ("expires", Takes::Value("mins(10)")),
         ("result_ttl", Takes::Value("hours(1)")),
+        ("on_failure", Takes::Value("report_failure")),
         ("ignore_result", Takes::Nothing),
         ("ack_early", Takes::Nothing),
         ("unique", Takes::Value("Unique::args()")),

@@ -1,5 +1,6 @@
 //! A broker behind the network of the simulation: the same contract, with all that can go wrong on the way.
 
+mod callbacks;
 mod schedules;
 
 use std::future::Future;

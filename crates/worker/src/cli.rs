@@ -6,7 +6,7 @@ mod signals;
 use std::sync::Arc;
 
 use anyhow::Context;
-use lovage_core::{Membership, Registry, States};
+use lovage_core::{Callbacks, Membership, Registry, States};
 pub use lovage_process::{ConnectFailure, LogFormat};
 use lovage_process::{connected, health, install_logs};
 
@@ -21,7 +21,7 @@ use crate::worker::Worker;
 ///
 /// # Errors
 /// As those of [`run_connecting`].
-pub async fn run<B: Membership>(
+pub async fn run<B: Callbacks + Membership>(
     args: Args,
     broker: B,
     registry: Registry,
@@ -47,7 +47,7 @@ pub async fn run<B: Membership>(
 /// # Errors
 /// A configuration that makes no sense, a task without its state, an address that cannot be bound, a broker that
 /// refuses until somebody acts at the start, a panic of the worker itself. Nothing that the broker does later is an error.
-pub async fn run_connecting<B: Membership>(
+pub async fn run_connecting<B: Callbacks + Membership>(
     args: Args,
     connect: impl AsyncFn() -> Result<B, ConnectFailure>,
     registry: Registry,

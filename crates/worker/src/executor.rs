@@ -119,13 +119,16 @@ fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -
     if terms.start.is_refused() {
         return End::NotStarted;
     }
-    let verdict = verdict(
+    let mut verdict = verdict(
         end,
         context.attempt(),
         &terms.policy,
         fastrand::f64(),
         terms.keep,
     );
+    if let Verdict::Bury(failure) = &mut verdict {
+        failure.run_mut().losses = Some(context.losses());
+    }
     let (task, id, attempt) = (context.task(), context.id(), context.attempt());
     match &verdict {
         Verdict::Bury(failure) => {

@@ -25,6 +25,8 @@ pub(crate) struct Held {
     pub(crate) interrupted: bool,
     /// When the claim's answer came.
     pub(crate) since: Instant,
+    /// Whether its end as a dead letter owes a callback.
+    pub(crate) calls_back: bool,
 }
 
 /// How far a delivery has come.

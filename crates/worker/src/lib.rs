@@ -13,12 +13,15 @@
 //! | `lanes` | where bodies run |
 //! | `children` | the process lane: child processes that run bodies, from both sides |
 //! | `lease`, `recovery`, `watchdog` | the thread that keeps the leases, takes back what others lost, and watches the runtime |
+//! | `callbacks` | sends what is owed for tasks that have failed for good |
+//! | `panics` | where a panic was: for dead letters |
 //! | `reconcile` | compares what the broker says we hold with what we hold |
 //! | `limits` | what of memory and of tasks ends the worker |
 //! | `shutdown` | quiet, drain, release |
 //! | `layers` | what is around every body, as tower layers |
 
 mod announce;
+mod callbacks;
 #[cfg(unix)]
 mod children;
 #[cfg(not(unix))]
@@ -34,6 +37,7 @@ mod lanes;
 mod layers;
 mod lease;
 mod limits;
+mod panics;
 mod pump;
 mod reconcile;
 mod recovery;

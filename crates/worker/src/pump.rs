@@ -21,6 +21,7 @@ use tower::Service;
 use crate::executor::{End, Finished};
 use crate::fetcher::{BUFFER_MAX, Queue};
 use crate::held::{self, Place, Table};
+use crate::host;
 use crate::lanes::{LANES, LaneState};
 use crate::lease::Notice;
 use crate::reporter::Reporter;
@@ -180,7 +181,10 @@ where
     }
 
     /// Notes a delivery's verdict, to be sent with the next exchange of its queue.
-    pub(crate) fn settle(&mut self, place: Place, verdict: Verdict) {
+    pub(crate) fn settle(&mut self, place: Place, mut verdict: Verdict) {
+        if let (Verdict::Bury(failure), Some(held)) = (&mut verdict, self.table.get_mut(place)) {
+            note_run(failure, held, self.home.clock().now());
+        }
         let Some(held) = self.table.settling(place) else {
             return;
         };
@@ -254,6 +258,19 @@ fn poll_bells(
         }
     }
     Poll::Pending
+}
+
+/// Adds where and when the run was that ends as a dead letter.
+fn note_run(failure: &mut Failure, held: &held::Held, now: std::time::Instant) {
+    let run = failure.run_mut();
+    run.worker = Some(held.tenure.worker.to_string());
+    run.host = Some(host::name());
+    run.pid = Some(std::process::id());
+    run.claimed_at = Some(held.fence.claimed_at);
+    if let held::Stage::Running { began, .. } = held.stage {
+        let ran = now.saturating_duration_since(began);
+        run.ran_ms = u64::try_from(ran.as_millis()).ok();
+    }
 }
 
 fn abandoned() -> Verdict {

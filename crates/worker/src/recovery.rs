@@ -39,7 +39,7 @@ async fn recover_queue<B: Broker>(
     loop {
         // Workers that started together do not look together.
         sleep(patience.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
-        let (mut released, mut buried) = (0, 0);
+        let (mut released, mut buried, mut callbacks) = (0, 0, false);
         for _ in 0..CALLS_MAX {
             match broker.recover(&seat.queue, patience).await {
                 Ok(recovered) => {
@@ -48,6 +48,7 @@ async fn recover_queue<B: Broker>(
                     buried += recovered.buried;
                     counters.cut(&seat.queue, &recovered.cut);
                     tell_losses(seat, &recovered.losses);
+                    callbacks |= recovered.callbacks;
                     if !recovered.more {
                         break;
                     }
@@ -57,6 +58,9 @@ async fn recover_queue<B: Broker>(
                     break;
                 }
             }
+        }
+        if callbacks {
+            seat.ask_callbacks();
         }
         if 0 < released + buried {
             tracing::warn!(

@@ -138,7 +138,10 @@ fn outcome_bytes(verdict: &Verdict) -> usize {
             ..
         }
         | Verdict::Bury(failure) => {
-            failure.message.len() + failure.causes.iter().map(String::len).sum::<usize>()
+            let backtrace = failure.run.as_ref().and_then(|run| run.backtrace.as_ref());
+            failure.message.len()
+                + failure.causes.iter().map(String::len).sum::<usize>()
+                + backtrace.map_or(0, String::len)
         }
         _ => 0,
     }

@@ -80,6 +80,7 @@ pub(crate) struct Seat {
     tenure: Mutex<Option<Arc<Tenure>>>,
     compare: AtomicBool,
     asked: Notify,
+    callbacks: Notify,
 }
 
 impl Seat {
@@ -89,6 +90,7 @@ impl Seat {
             tenure: Mutex::new(None),
             compare: AtomicBool::new(false),
             asked: Notify::new(),
+            callbacks: Notify::new(),
         }
     }
 
@@ -108,6 +110,15 @@ impl Seat {
     /// Asks for a renewal now: the broker did not take us for a member.
     pub(crate) fn ask_renewal(&self) {
         self.asked.notify_one();
+    }
+
+    /// Asks for the callbacks that are owed to be sent.
+    pub(crate) fn ask_callbacks(&self) {
+        self.callbacks.notify_one();
+    }
+
+    pub(crate) async fn callbacks_asked(&self) {
+        self.callbacks.notified().await;
     }
 
     /// Asks for the ids that the broker thinks we hold: an answer was lost, or the counts differ.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use lovage_core::{
-    CancellationToken, Membership, QueueName, Registry, RegistryError, Retention, States,
-    TaskError, secs,
+    Callbacks, CancellationToken, Membership, QueueName, Registry, RegistryError, Retention,
+    States, TaskError, secs,
 };
 use lovage_process::Home;
 use tokio::sync::{Notify, mpsc, watch};
@@ -17,6 +17,7 @@ use tower::layer::util::{Identity, Stack};
 use tower::{Layer, Service};
 
 use crate::announce::tell_tasks;
+use crate::callbacks::Callers;
 use crate::children::{self, Children, ProcessLaneError};
 use crate::fetcher::Queue;
 use crate::held::Table;
@@ -24,6 +25,7 @@ use crate::lanes::{Body, LANES, LaneState, NARROWEST_FIRST, index};
 use crate::layers::Runner;
 use crate::lease::Keeper;
 use crate::limits::Watch;
+use crate::panics;
 use crate::pump::{Inputs, Pump, held_max};
 use crate::reporter::Reporter;
 use crate::run::Run;
@@ -192,7 +194,7 @@ impl<B, L> WorkerBuilder<B, L> {
 
 impl<B, L> WorkerBuilder<B, L>
 where
-    B: Membership,
+    B: Membership + Callbacks,
     L: Layer<Runner>,
     L::Service:
         Service<Run, Response = Bytes, Error = TaskError, Future: Send> + Clone + Send + 'static,
@@ -245,6 +247,8 @@ where
         };
         keeper.start(&home).map_err(StartError::Thread)?;
 
+        panics::watch();
+        let callers = Callers::new(broker.clone(), Arc::clone(&shared.seats));
         let children = Children::new(&settings, Arc::clone(&shared.counters));
         let body = Body::new(&settings, children, Arc::clone(&freed));
         let pump = Pump {
@@ -273,6 +277,7 @@ where
             freed,
         };
         spawn(&home, pump.run(inputs), Arc::clone(&shared));
+        home.spawn(callers.run(shared.ended.clone()));
         let commander = Arc::new(commander);
         if let Some(watch) = Watch::new(&settings, &commander, &shared) {
             home.spawn(watch.run());

@@ -7,6 +7,7 @@ mod clusters;
 mod crashes;
 mod cuts;
 mod dead_letters;
+mod failures;
 mod hosts;
 mod input;
 mod leases;

@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 
 use lovage_core::{BATCH_MAX, Batch, Claim, Delivery, Fence, Millis, TaskId, Until, WorkerId};
 
+use crate::beat::next;
 use crate::queue::{Queue, Spot, Suspicion};
 
 /// The most tasks whose time has come that one claim makes ready, as in Redis, where a claim must stay short.
@@ -23,7 +24,7 @@ impl Queue {
         let count = usize::from(max.get()).min(BATCH_MAX);
         let ids: Vec<TaskId> = self.ready.values().take(count).copied().collect();
         if !ids.is_empty() {
-            self.claims += 1;
+            self.claims = next(self.claims, now);
         }
         let fence = Fence {
             number: self.claims,

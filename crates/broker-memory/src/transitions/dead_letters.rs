@@ -73,7 +73,8 @@ impl Queue {
         purged
     }
 
-    /// Cuts what is beyond the retention, oldest first. Answers as well whether there is more to cut.
+    /// Cuts what is beyond the retention, oldest first. Answers as well whether there is more to cut. One whose callback
+    /// is owed is kept until it was sent, and with it those that died later.
     pub(crate) fn cut_dead(&mut self, now: Millis) -> (Cut, bool) {
         let mut cut = Cut::default();
         if self.retention.is_unlimited() {
@@ -83,6 +84,7 @@ impl Queue {
         let mut more = false;
         while let Some((died, id)) = self.dead.first().copied()
             && let Some(limit) = self.limit_passed(died, bytes, now)
+            && !self.owed.contains_key(&id)
         {
             if cut.total() == CUT_MAX as u64 {
                 more = true;

@@ -40,6 +40,7 @@ impl Queue {
         let (cut, more_to_cut) = self.cut_dead(now);
         recovered.cut = cut;
         recovered.more |= more_to_cut;
+        recovered.callbacks = self.owed.values().any(|since| *since <= now);
         self.members
             .retain(|_, member| member.suspicion != Suspicion::Taken || !member.active.is_empty());
         recovered
@@ -136,7 +137,7 @@ impl Queue {
             Some(_) => format!(" on host {}, pid {}", loss.worker.host, loss.worker.pid),
             None => String::new(),
         };
-        let failure = if edit::acks_early(&task.bytes) {
+        let mut failure = if edit::acks_early(&task.bytes) {
             let text = format!(
                 "its worker {worker}{whereabouts} was lost while it held this at-most-once task: it may have run in part"
             );
@@ -147,6 +148,14 @@ impl Queue {
             );
             Failure::new(FailureKind::Lost, text)
         };
+        let run = failure.run_mut();
+        run.attempt = Some(u32::from(edit::attempts(&self.tasks[&id].bytes)) + 1);
+        run.losses = Some(losses);
+        run.worker = Some(worker.to_string());
+        run.claimed_at = Some(fence.claimed_at);
+        if loss.worker.reported_at.is_some() {
+            (run.host, run.pid) = (Some(loss.worker.host.clone()), Some(loss.worker.pid));
+        }
         recovered.buried += 1;
         self.bury(id, failure, now);
         loss

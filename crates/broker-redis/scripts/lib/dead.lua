@@ -27,8 +27,9 @@ local function drop_dead(meta, tasks, dead, reasons, facts, locks, ids, bytes)
 end
 
 -- Cuts what is beyond the queue's retention, oldest first. Answers nil if nothing is, or how many were cut for their
--- age, their number and their bytes, the first of their ids as one string, and 1 if there is more to cut.
-local function cut_dead(now, meta, tasks, dead, reasons, facts, locks)
+-- age, their number and their bytes, the first of their ids as one string, and 1 if there is more to cut. One whose
+-- callback is owed is kept until it was sent, and with it those that died later.
+local function cut_dead(now, meta, tasks, dead, reasons, facts, locks, callbacks)
   local settings = redis.call('HMGET', meta, 'retention', 'dead_bytes', 'cut')
   local count_max, age_max, bytes_max = string.match(settings[1] or '', '^(%d*):(%d*):(%d*)$')
   count_max, age_max, bytes_max = tonumber(count_max), tonumber(age_max), tonumber(bytes_max)
@@ -48,7 +49,7 @@ local function cut_dead(now, meta, tasks, dead, reasons, facts, locks)
     local kept = #page == 0
     for i = 1, #page, 2 do
       local reason = reason_for(tonumber(page[i + 1]))
-      if not reason then
+      if not reason or (callbacks and redis.call('ZSCORE', callbacks, page[i])) then
         kept = true
         break
       end

@@ -15,6 +15,11 @@ local function acks_early(envelope)
   return (string.byte(envelope, 2) or 0) % 2 == 1
 end
 
+-- Whether something is to be sent when the task has failed for good: flag 64.
+local function calls_back(envelope)
+  return 64 <= (string.byte(envelope, 2) or 0) % 128
+end
+
 local function instant_at(envelope, at)
   return math.min(struct.unpack('>I8', envelope, at), MILLIS_MAX)
 end
@@ -42,7 +47,12 @@ local function with_attempts(envelope, attempts)
   return string.sub(envelope, 1, 4) .. struct.pack('>I2', attempts) .. string.sub(envelope, 7)
 end
 
+local function attempts_of(envelope)
+  if #envelope < 6 then return 0 end
+  return (struct.unpack('>I2', envelope, 5))
+end
+
 local function count_attempt(envelope)
   if #envelope < 6 then return envelope end
-  return with_attempts(envelope, math.min(struct.unpack('>I2', envelope, 5) + 1, 65535))
+  return with_attempts(envelope, math.min(attempts_of(envelope) + 1, 65535))
 end

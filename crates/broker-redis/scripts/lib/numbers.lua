@@ -1,4 +1,4 @@
--- numbers.lua   The counter of epochs, versions and outgoing tasks (docs/decisions/007).
+-- numbers.lua   The counter of claims (docs/fencing.md), and that of epochs, versions and outgoing tasks (docs/decisions/007).
 
 -- Beyond this instant the counter grows by one at a time: a Lua number is exact up to 2^53.
 local INSTANTS_MAX = 4503599627370496

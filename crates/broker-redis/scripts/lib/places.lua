@@ -11,7 +11,7 @@ local function wrong_type(kinds)
 end
 
 -- `used` is sticky: the digit of every priority and a letter for every rare place that the queue ever had something
--- in (s scheduled, g ghosts, f facts), and l once it had a large envelope. A plain task pays for none of the others.
+-- in (s scheduled, g ghosts, f facts, c callbacks), and l once it had a large envelope. A plain task pays for none of the others.
 local function has(used, letter)
   return string.find(used, letter, 1, true) ~= nil
 end

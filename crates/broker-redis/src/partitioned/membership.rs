@@ -153,6 +153,7 @@ pub(crate) async fn recover(
     for recovered in changed(each(&parts, recover).await)? {
         total.released += recovered.released;
         total.buried += recovered.buried;
+        total.callbacks |= recovered.callbacks;
         add(&mut total.cut, recovered.cut);
         total.losses.extend(recovered.losses);
         total.more |= recovered.more;

@@ -20,7 +20,7 @@ use crate::transitions::{Answer, moved};
 static CLAIM: LazyLock<Script> = script!(
     "claim",
     Run,
-    ["now", "chunks", "envelope", "places", "locks"]
+    ["now", "numbers", "chunks", "envelope", "places", "locks"]
 );
 
 pub(crate) async fn claim(
@@ -119,7 +119,7 @@ fn read(reply: Value) -> Option<Batch> {
 }
 
 /// `LOSSES:PARKS:PARKED_SINCE`, and `:SNOOZES` behind it if there are any.
-fn read_facts(value: Value) -> Option<(u32, Option<Parked>, u32)> {
+pub(super) fn read_facts(value: Value) -> Option<(u32, Option<Parked>, u32)> {
     let text = bytes(value)?;
     let mut parts = std::str::from_utf8(&text).ok()?.split(':');
     let losses = parts.next()?.parse().ok()?;

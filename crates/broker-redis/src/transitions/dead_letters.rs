@@ -44,17 +44,20 @@ pub(super) fn read(reply: Value) -> Option<Vec<DeadLetter>> {
         .chunks_exact(2)
         .zip(reasons)
         .zip(envelopes)
-        .filter_map(|((death, reason), envelope)| {
-            let record = bytes(reason).unwrap_or_default();
-            let bytes = bytes(envelope).unwrap_or_default();
-            Some(DeadLetter {
-                id: id(&death[0])?,
-                died_at: instant(&death[1])?,
-                failure: Failure::decode(&record),
-                size: u64::try_from(record.len() + bytes.len()).unwrap_or(u64::MAX),
-                bytes,
-            })
-        })
+        .filter_map(|((death, reason), envelope)| letter(death, reason, envelope))
         .collect();
     Some(letters)
+}
+
+/// A dead letter from its id and time of death, its record and its envelope.
+pub(super) fn letter(death: &[Value], reason: Value, envelope: Value) -> Option<DeadLetter> {
+    let record = bytes(reason).unwrap_or_default();
+    let bytes = bytes(envelope).unwrap_or_default();
+    Some(DeadLetter {
+        id: id(&death[0])?,
+        died_at: instant(&death[1])?,
+        failure: Failure::decode(&record),
+        size: u64::try_from(record.len() + bytes.len()).unwrap_or(u64::MAX),
+        bytes,
+    })
 }

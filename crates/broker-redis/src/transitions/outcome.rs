@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use lovage_core::{BrokerError, QueueName, TaskId};
+use lovage_core::{BrokerError, Failure, QueueName, TaskId};
 
 use crate::broker::Shared;
 use crate::error::unexpected;
@@ -48,10 +48,15 @@ pub(crate) async fn outcome(
         b"ended" => list(reply)
             .and_then(|mut items| items.pop())
             .and_then(bytes)
-            .map(Asked::Ended)
+            .map(|outcome| Asked::Ended(told(&outcome)))
             .ok_or_else(|| unexpected("outcome")),
         b"waiting" => Ok(Asked::Waiting),
         b"unknown" => Ok(Asked::Unknown),
         _ => Err(unexpected("outcome")),
     }
+}
+
+/// A dead letter answers with its record, behind which stands what is known of its run: that is for operators.
+fn told(outcome: &Bytes) -> Bytes {
+    outcome.slice(..Failure::told(outcome).len())
 }

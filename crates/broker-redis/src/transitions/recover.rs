@@ -44,7 +44,7 @@ pub(crate) async fn recover(
         &keys.uniques,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
-    names.extend([keys.reports.as_str(), &keys.losses]);
+    names.extend([keys.reports.as_str(), &keys.losses, &keys.callbacks]);
     let now = shared.now();
     let reply = shared
         .connection
@@ -64,6 +64,7 @@ pub(crate) async fn recover(
 fn read(reply: Value) -> Option<Recovered> {
     let mut items = list(reply)?.into_iter();
     let [released, buried, more] = [items.next()?, items.next()?, items.next()?];
+    let callbacks = items.next()?;
     let losses = list(items.next()?)?.into_iter().filter_map(bytes);
     Some(Recovered {
         losses: losses.filter_map(|record| Loss::decode(&record)).collect(),
@@ -73,6 +74,7 @@ fn read(reply: Value) -> Option<Recovered> {
             None | Some(Value::Nil) => Cut::default(),
             Some(cut) => read_cut(cut)?,
         },
+        callbacks: number(&callbacks)? == 1,
         more: number(&more)? == 1,
     })
 }

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use lovage_core::{
-    BATCH_MAX, BrokerError, Cut, Fence, QueueName, Settled, Settlement, TaskId, TransportError,
-    Verdict, WorkerId, span_ms,
+    BATCH_MAX, BrokerError, Cut, Failure, Fence, QueueName, Settled, Settlement, TaskId,
+    TransportError, Verdict, WorkerId, span_ms,
 };
 use redis::Value;
 
@@ -137,6 +137,7 @@ impl Plan {
                 &keys.results,
             ]);
             names.extend(keys.ready.iter().map(String::as_str));
+            names.push(&keys.callbacks);
         }
         names.extend(self.results.iter().map(String::as_str));
         names
@@ -183,7 +184,7 @@ impl Group {
     }
 }
 
-/// The word, the span in milliseconds and the outcome or record of a verdict.
+/// The word, the span in milliseconds, or how much a sender is told, and the outcome or record of a verdict.
 fn wire(verdict: Verdict) -> (&'static str, Option<u64>, Bytes) {
     match verdict {
         Verdict::Done {
@@ -199,7 +200,11 @@ fn wire(verdict: Verdict) -> (&'static str, Option<u64>, Bytes) {
         Verdict::Park(span) => ("park", Some(span_ms(span)), Bytes::new()),
         Verdict::Snooze(span) => ("snooze", Some(span_ms(span)), Bytes::new()),
         // Nothing is kept beside a dead letter: it answers with its reason.
-        Verdict::Bury(failure) => ("bury", None, failure.encode().into()),
+        Verdict::Bury(failure) => {
+            let record = failure.encode();
+            let told = Failure::told(&record).len() as u64;
+            ("bury", Some(told), record.into())
+        }
         // `Release`, and what a later version of the contract may add: giving the task back is always right.
         _ => ("release", None, Bytes::new()),
     }

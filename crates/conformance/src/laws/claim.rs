@@ -80,6 +80,19 @@ pub async fn fences_grow_with_every_claim(harness: impl Harness) {
     assert_eq!(second[0].fence.claimed_at, world.now());
 }
 
+/// Its number has the instant in it: where a failover takes the counter back, the next one is above all that were given.
+pub async fn a_fence_only_grows(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let worker = world.worker().await;
+    world.send(3).await;
+    let first = world.claim_one(worker).await.fence.number;
+    assert_eq!(first, 1000 * world.now().get());
+    assert_eq!(world.claim_one(worker).await.fence.number, first + 1);
+    world.advance(ms(1));
+    let later = world.claim_one(worker).await.fence.number;
+    assert_eq!(later, 1000 * world.now().get());
+}
+
 pub async fn a_delivery_brings_the_envelope_that_was_sent(harness: impl Harness) {
     let world = World::start(harness).await;
     let worker = world.worker().await;

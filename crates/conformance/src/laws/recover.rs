@@ -14,6 +14,7 @@ const NOTHING: Recovered = Recovered {
     cut: NO_CUT,
     losses: Vec::new(),
     more: false,
+    callbacks: false,
 };
 const NO_CUT: Cut = Cut {
     by_count: 0,

@@ -1,8 +1,8 @@
 //! What holds when workers give their verdicts.
 
 use lovage_core::{
-    BATCH_MAX, Envelope, Failure, FailureKind, Fence, Inspect, Parked, Place, Settlement, TaskId,
-    Verdict, WorkerId, secs,
+    BATCH_MAX, Envelope, Failure, FailureKind, Fence, Inspect, Outcome, Parked, Place, Settlement,
+    TaskId, Verdict, WorkerId, secs,
 };
 
 use crate::world::{bury, done, ids_of};
@@ -85,10 +85,13 @@ pub async fn a_buried_task_is_kept_with_its_reason(harness: impl Harness) {
     let worker = world.worker().await;
     world.send(1).await;
     let delivery = world.claim_one(worker).await;
-    let failure = Failure {
+    let mut failure = Failure {
         causes: vec!["no such user".into()],
         ..Failure::new(FailureKind::Panic, "boom")
     };
+    let run = failure.run_mut();
+    (run.attempt, run.ran_ms) = (Some(3), Some(250));
+    (run.host, run.backtrace) = (Some("worker-7".into()), Some("0: main".repeat(1000)));
     let verdict = Verdict::Bury(failure.clone());
     world.settle_one(worker, &delivery, verdict).await;
     assert_eq!(world.state(delivery.id).await, Place::Dead);
@@ -97,6 +100,9 @@ pub async fn a_buried_task_is_kept_with_its_reason(harness: impl Harness) {
     assert_eq!(letters[0].id, delivery.id);
     assert_eq!(letters[0].died_at, world.now());
     assert_eq!(letters[0].failure, failure);
+    failure.run = None;
+    let told = Some(Outcome::Failed(failure));
+    assert_eq!(world.outcome(delivery.id).await, told);
     assert_eq!(letters[0].bytes, delivery.bytes);
 }
 

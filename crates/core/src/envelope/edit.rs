@@ -25,11 +25,19 @@ pub fn pin(bytes: &Bytes, now: Millis) -> Bytes {
 /// Counts one more ended attempt, up to 65,535.
 pub fn count_attempt(bytes: &Bytes) -> Bytes {
     let mut counted = bytes.to_vec();
-    if let Some(&[high, low]) = counted.get(at::ATTEMPTS) {
-        let attempts = u16::from_be_bytes([high, low]).saturating_add(1);
-        counted[at::ATTEMPTS].copy_from_slice(&attempts.to_be_bytes());
+    let attempts = attempts(bytes).saturating_add(1);
+    if let Some(field) = counted.get_mut(at::ATTEMPTS) {
+        field.copy_from_slice(&attempts.to_be_bytes());
     }
     counted.into()
+}
+
+/// How many attempts have ended; none for bytes that are no envelope.
+pub fn attempts(bytes: &[u8]) -> u16 {
+    match bytes.get(at::ATTEMPTS) {
+        Some(&[high, low]) => u16::from_be_bytes([high, low]),
+        _ => 0,
+    }
 }
 
 /// Forgets the attempts that ended, as a revived task does.
@@ -87,6 +95,13 @@ pub fn with_start(bytes: &Bytes, start: Millis) -> Bytes {
         bytes.copy_from_slice(&start.get().to_be_bytes());
     }
     moved.into()
+}
+
+/// Whether something is to be sent when it has failed for good.
+pub fn calls_back(bytes: &[u8]) -> bool {
+    bytes
+        .get(at::FLAGS)
+        .is_some_and(|flags| flags & flag::CALLS_BACK != 0)
 }
 
 /// Whether it is long enough to be an envelope and names no time: it is ready as soon as it is accepted.

@@ -2,20 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, TaskError};
+use super::{Panicked, TaskError};
 use crate::advice::Advice;
+use crate::failure::{FailedRun, Failure};
 
 /// A [`TaskError`] that can be sent: its kind, its texts, and what it asks for. The types of its causes stay behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarriedError {
     failure: Failure,
     advice: Advice,
+    /// Where it was, which a failure does not tell by itself.
+    #[serde(default)]
+    run: Option<Box<FailedRun>>,
 }
 
 impl From<&TaskError> for CarriedError {
     fn from(error: &TaskError) -> Self {
+        let mut failure = error.to_failure();
         Self {
-            failure: error.to_failure(),
+            run: failure.run.take(),
+            failure,
             advice: error.advice,
         }
     }
@@ -27,7 +33,19 @@ impl From<CarriedError> for TaskError {
             kind,
             message,
             causes,
+            ..
         } = carried.failure;
+        let panicked = carried.run.map(|run| {
+            let FailedRun {
+                location,
+                backtrace,
+                ..
+            } = *run;
+            Box::new(Panicked {
+                location,
+                backtrace,
+            })
+        });
         // Innermost first: each text becomes the context of what is below it.
         let mut texts = std::iter::once(message).chain(causes).rev();
         let innermost = anyhow::Error::msg(texts.next().unwrap_or_default());
@@ -35,6 +53,7 @@ impl From<CarriedError> for TaskError {
             kind,
             source: texts.fold(innermost, anyhow::Error::context),
             advice: carried.advice,
+            panicked,
         }
     }
 }
@@ -52,6 +71,7 @@ mod tests {
         for error in [
             TaskError::from(chain),
             TaskError::panicked("boom"),
+            TaskError::panicked_at("boom", "src/mail.rs:7:5".to_owned(), None),
             TaskError::permanent(std::io::Error::other("no such user")),
             TaskError::new("busy").retry_after(secs(42)),
             TaskError::new("not yet").snooze(secs(7)),

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage_broker_memory::MemoryBroker;
 use lovage_core::{
-    Batch, Broker, CancellationToken, Claim, Clock, Delivery, Encoded, Envelope, Failure,
-    FailureKind, Handler, Membership, Millis, Outcome, QueueName, Registry, RegistryError, Results,
-    Settlement, StateNeed, States, TaskContext, TaskDef, TaskError, TaskId, TaskOptions, Verdict,
-    When, WorkerId, hours, secs, verdict,
+    Batch, Broker, Callbacks, CancellationToken, Claim, Clock, Delivery, Encoded, Envelope,
+    Failure, FailureKind, Handler, Membership, Millis, Outcome, QueueName, Registry, RegistryError,
+    Results, Settlement, StateNeed, States, TaskContext, TaskDef, TaskError, TaskId, TaskOptions,
+    Verdict, When, WorkerId, hours, secs, verdict,
 };
 
 use crate::client::Client;
@@ -21,6 +21,8 @@ use crate::worker::with_client;
 
 /// The clock may be moved by years; nobody else shall take its tasks.
 const LEASE: Duration = hours(1000 * 365 * 24);
+
+const ANSWERS: &str = "the broker inside this process always answers";
 
 /// Past so many runs a task sends itself for ever.
 const RUNS_MAX: usize = 100_000;
@@ -172,7 +174,6 @@ impl Inline {
     }
 
     async fn claim(&self, queue: &QueueName, max: NonZeroU16) -> Batch {
-        const ANSWERS: &str = "the broker inside this process always answers";
         loop {
             match self.broker.claim(self.worker, queue, max).await {
                 Ok(Claim::Granted(batch)) => return batch,
@@ -196,9 +197,24 @@ impl Inline {
             verdict: bodies.verdict_on(delivery, now).await,
         };
         let settled = self.broker.settle(self.worker, queue, vec![settlement]);
-        settled
-            .await
-            .expect("the broker inside this process always answers");
+        settled.await.expect(ANSWERS);
+        self.call_back(queue).await;
+    }
+
+    /// Sends the callbacks that are owed, as a worker does.
+    async fn call_back(&self, queue: &QueueName) {
+        let owed = self.broker.owed(queue, NonZeroU16::MAX, Duration::ZERO);
+        for owed in owed.await.expect(ANSWERS) {
+            if let Some(callback) = owed.callback() {
+                let task = callback.encode().expect("it was made to fit");
+                let sent = self.broker.enqueue(&callback.queue, vec![task.clone()]);
+                sent.await.expect(ANSWERS);
+                self.accepted(&callback.queue, &task);
+            }
+            let death = (owed.letter.id, owed.letter.died_at);
+            let noted = self.broker.called_back(queue, vec![death]);
+            noted.await.expect(ANSWERS);
+        }
     }
 
     fn queues(&self) -> BTreeSet<QueueName> {

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::frames::{Ending, FRAME_BYTES_MAX, Order, Report, RunOrder, encode, read};
 use super::{PARENT_VARIABLE, PROGRAM_NAME, monotonic_ns};
 use crate::layers::catch_panic::caught;
+use crate::panics;
 
 /// Whether this program has looked whether it is a child: one that has not must not start any.
 static LOOKED: AtomicBool = AtomicBool::new(false);
@@ -94,6 +95,7 @@ impl Entry {
     /// If the system refuses something.
     pub async fn serve(self, registry: Registry, states: States) -> anyhow::Result<()> {
         ignore_signals()?;
+        panics::watch();
         let mut server = Server {
             orders: self.channel.try_clone()?,
             registry: Arc::new(registry),

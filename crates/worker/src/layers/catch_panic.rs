@@ -10,6 +10,7 @@ use bytes::Bytes;
 use lovage_core::TaskError;
 use tower::Service;
 
+use crate::panics;
 use crate::run::Run;
 
 /// Calls `body`; a panic becomes [`TaskError::panicked`].
@@ -18,12 +19,16 @@ pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, TaskError> {
 }
 
 fn panicked(payload: Box<dyn Any + Send>) -> TaskError {
-    let error = match payload.downcast_ref::<&str>() {
-        Some(text) => TaskError::panicked(text),
+    let text = match payload.downcast_ref::<&str>() {
+        Some(text) => text,
         None => match payload.downcast_ref::<String>() {
-            Some(text) => TaskError::panicked(text),
-            None => TaskError::panicked("with a value that is no text"),
+            Some(text) => text.as_str(),
+            None => "with a value that is no text",
         },
+    };
+    let error = match panics::take() {
+        Some(place) => TaskError::panicked_at(text, place.location, place.backtrace),
+        None => TaskError::panicked(text),
     };
     // The payload is the user's and may panic when dropped; that one's payload is not looked at any more.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -264,6 +264,10 @@ where
             let Settlement { id, fence, verdict } = &outgoing.settlement;
             if !settled.stale.contains(id) {
                 self.counters.settled(verdict);
+                let held = self.table.get_mut(outgoing.place);
+                if matches!(verdict, Verdict::Bury(_)) && held.is_some_and(|held| held.calls_back) {
+                    self.queues[place].seat.ask_callbacks();
+                }
                 // The one event that says a task's verdict was taken: what a history of a run is checked against.
                 tracing::trace!(target: "lovage_worker::settled", %id, fence = fence.number);
             }
@@ -426,6 +430,7 @@ where
                 stage: Stage::Settling,
                 interrupted: false,
                 since: self.home.clock().now(),
+                calls_back: false,
             });
             self.settle(place, Verdict::Release);
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lovage_core::envelope::edit;
 use lovage_core::{Ack, Batch, Broker, Delivery, Lane, TaskError, Verdict, secs};
 use tokio::time::Instant;
 use tower::Service;
@@ -192,6 +193,7 @@ fn hold(
         stage,
         interrupted: false,
         since,
+        calls_back: edit::calls_back(&delivery.bytes),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tasks, probes and a broker that loses answers, for the worker's tests.
 
+mod callbacks;
+
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
