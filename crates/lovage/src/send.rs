@@ -133,6 +133,10 @@ impl<T: Task> Sending<T> {
     /// }
     /// # Ok(()) }
     /// ```
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is made for this call, as the value of every other option"
+    )]
     pub fn unique(mut self, unique: Unique<T>) -> Self {
         self.draft.unique = Uniqueness::Lock(unique.lock(&self.message));
         self

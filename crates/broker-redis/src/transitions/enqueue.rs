@@ -45,10 +45,10 @@ pub(crate) async fn enqueue(
     }
     let Sent {
         mut answers,
-        sent,
+        firsts,
         levels_used,
     } = Sent::of(tasks);
-    if sent.is_empty() {
+    if firsts.is_empty() {
         return Ok(Answer::Here(Confirmed {
             answers,
             by: Confirmation::default(),
@@ -62,7 +62,7 @@ pub(crate) async fn enqueue(
     let (reply, by) = shared
         .run_confirmed(wanted, &keys, &ENQUEUE, |call| {
             call.keys(&names).arg(&now).arg(&levels).arg(&part.division);
-            for &position in &sent {
+            for &position in &firsts {
                 let task = &tasks[position];
                 call.arg(task.id().as_bytes()).arg(&**task.bytes());
             }
@@ -73,7 +73,7 @@ pub(crate) async fn enqueue(
     }
     let marked = read(reply, &part.name)?;
     for index in marked {
-        if let Some(&position) = sent.get(index) {
+        if let Some(&position) = firsts.get(index) {
             answers[position] = Enqueued::Duplicate;
         }
     }
@@ -85,7 +85,7 @@ pub(super) struct Sent {
     /// New, but for the later ones of one id.
     pub(super) answers: Vec<Enqueued>,
     /// Where each task that goes stands in the call.
-    pub(super) sent: Vec<usize>,
+    pub(super) firsts: Vec<usize>,
     pub(super) levels_used: [bool; 10],
 }
 
@@ -93,11 +93,11 @@ impl Sent {
     pub(super) fn of(tasks: &[Encoded]) -> Self {
         let mut answers = vec![Enqueued::New; tasks.len()];
         let mut seen = HashSet::with_capacity(tasks.len());
-        let mut sent = Vec::with_capacity(tasks.len());
+        let mut firsts = Vec::with_capacity(tasks.len());
         let mut levels_used = [false; 10];
         for (position, task) in tasks.iter().enumerate() {
             if seen.insert(task.id()) {
-                sent.push(position);
+                firsts.push(position);
                 levels_used[usize::from(edit::priority(task.bytes()).get())] = true;
             } else {
                 answers[position] = Enqueued::Duplicate;
@@ -105,7 +105,7 @@ impl Sent {
         }
         Self {
             answers,
-            sent,
+            firsts,
             levels_used,
         }
     }

@@ -52,7 +52,7 @@ pub(super) async fn enqueue_unique(
 ) -> Result<Answer<Confirmed>, EnqueueError> {
     let Sent {
         mut answers,
-        sent,
+        firsts,
         levels_used,
     } = Sent::of(tasks);
     let keys = shared.keys(&part.name);
@@ -62,7 +62,7 @@ pub(super) async fn enqueue_unique(
     let (reply, by) = shared
         .run_confirmed(wanted, &keys, &ENQUEUE_UNIQUE, |call| {
             call.keys(&names).arg(&now).arg(&levels).arg(&part.division);
-            for &position in &sent {
+            for &position in &firsts {
                 let task = &tasks[position];
                 let remembered = task.remembered().map(|span| span_ms(span).to_string());
                 call.arg(task.id().as_bytes())
@@ -77,7 +77,7 @@ pub(super) async fn enqueue_unique(
     }
     let mut first = HashMap::new();
     for (index, answer) in read(reply, &part.name)? {
-        if let Some(&position) = sent.get(index) {
+        if let Some(&position) = firsts.get(index) {
             answers[position] = answer;
             first.insert(tasks[position].id(), answer);
         }

@@ -159,7 +159,8 @@ pub async fn concurrent_sends_of_one_key_are_one_task(harness: impl Harness) {
         let (broker, queue) = (world.broker.clone(), world.queue.clone());
         let envelope = world.unique(1);
         sends.spawn(async move {
-            let answers = broker.enqueue(&queue, encode(&[envelope.clone()])).await;
+            let call = encode(std::slice::from_ref(&envelope));
+            let answers = broker.enqueue(&queue, call).await;
             (answers.unwrap()[0], envelope.id)
         });
     }

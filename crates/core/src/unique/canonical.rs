@@ -26,9 +26,9 @@ impl<'de> Deserialize<'de> for Text {
 
 struct Writer;
 
-fn text<E>(kind: u8, content: &[u8]) -> Result<Text, E> {
+fn text(kind: u8, content: &[u8]) -> Text {
     let length = (content.len() as u64).to_be_bytes();
-    Ok(Text([&[kind][..], &length, content].concat()))
+    Text([&[kind][..], &length, content].concat())
 }
 
 impl<'de> Visitor<'de> for Writer {
@@ -39,40 +39,40 @@ impl<'de> Visitor<'de> for Writer {
     }
 
     fn visit_unit<E>(self) -> Result<Text, E> {
-        text(b'n', &[])
+        Ok(text(b'n', &[]))
     }
 
     fn visit_none<E>(self) -> Result<Text, E> {
-        text(b'n', &[])
+        Ok(text(b'n', &[]))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
-        text(b'?', &[u8::from(value)])
+        Ok(text(b'?', &[u8::from(value)]))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
-        text(b'i', &i128::from(value).to_be_bytes())
+        Ok(text(b'i', &i128::from(value).to_be_bytes()))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
-        text(b'i', &i128::from(value).to_be_bytes())
+        Ok(text(b'i', &i128::from(value).to_be_bytes()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
-        text(b'f', &value.to_bits().to_be_bytes())
+        Ok(text(b'f', &value.to_bits().to_be_bytes()))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Text, E> {
-        text(b's', value.as_bytes())
+        Ok(text(b's', value.as_bytes()))
     }
 
     fn visit_bytes<E>(self, value: &[u8]) -> Result<Text, E> {
-        text(b'b', value)
+        Ok(text(b'b', value))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Text, D::Error> {
         let Text(inner) = Text::deserialize(inner)?;
-        text(b'x', &inner)
+        Ok(text(b'x', &inner))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Text, A::Error> {
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for Writer {
         while let Some(Text(item)) = items.next_element()? {
             all.extend(item);
         }
-        text(b'[', &all)
+        Ok(text(b'[', &all))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Text, A::Error> {
@@ -90,6 +90,6 @@ impl<'de> Visitor<'de> for Writer {
             all.push(key);
         }
         all.sort_unstable();
-        text(b'{', &all.concat())
+        Ok(text(b'{', &all.concat()))
     }
 }
