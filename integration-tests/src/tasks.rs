@@ -208,3 +208,15 @@ pub async fn write_fenced(
     record(if set { Event::End } else { Event::Cancelled }, ctx);
     Ok(())
 }
+
+/// Asks once to run again later, and says how far it is.
+#[task(ignore_result)]
+pub async fn drowsy(ctx: &TaskContext) -> Result<(), TaskError> {
+    record(Event::Start, ctx);
+    ctx.progress("half of it");
+    if ctx.snoozes() == 0 {
+        return Err(ctx.snooze(ms(20)));
+    }
+    record(Event::End, ctx);
+    Ok(())
+}

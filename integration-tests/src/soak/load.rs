@@ -1,16 +1,17 @@
 //! Some of every kind, round after round.
 
 use std::cell::Cell;
-use std::fs;
 use std::time::{Duration, Instant};
+use std::{fs, process};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
-use lovage::{Ack, Client, Schedule};
+use lovage::{Ack, Client, Schedule, Unique};
 use lovage_core::{TaskId, ms, secs};
 
+use crate::risky::whereabouts;
 use crate::stage::{QUEUE, Stage};
-use crate::tasks::{compute, flaky, hold, nap, panic, quick, tick};
+use crate::tasks::{compute, doomed, drowsy, flaky, hold, nap, panic, quick, tick};
 use crate::until::eventually;
 
 /// How long a result is kept: short, so that those of the last round run out soon.
@@ -105,7 +106,12 @@ impl Load {
         Ok(())
     }
 
-    /// Sends some dead letters again and takes the others away, as an operator does.
+    /// The same for some rounds, then another.
+    fn key(&self) -> String {
+        format!("soak-{}", self.sent.get() / 1_000)
+    }
+
+    /// Takes the dead letters away, as an operator does.
     async fn clear(&self) -> Result<()> {
         loop {
             let page = self.client.dead_letters(QUEUE, 0, PAGE).await?;
