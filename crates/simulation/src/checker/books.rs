@@ -13,6 +13,8 @@ pub(super) struct Books<'a> {
     jobs: &'a BTreeMap<TaskId, Job>,
     tasks: BTreeMap<TaskId, Task>,
     leases: BTreeMap<Identity, Millis>,
+    /// When each identity was given its lease last.
+    leased_at: BTreeMap<Identity, Duration>,
     /// By how much the broker's clock is ahead of all others.
     ahead: Duration,
     jumped_at: Option<Duration>,
@@ -30,6 +32,8 @@ struct Task {
     cancelled: bool,
     attempts: u32,
     losses: u32,
+    /// By fence: to whom it was handed out.
+    handed: BTreeMap<u64, Identity>,
     begun: BTreeSet<u64>,
     /// By fence: by whom.
     running: BTreeMap<u64, Identity>,
@@ -48,6 +52,7 @@ impl<'a> Books<'a> {
             jobs,
             tasks: BTreeMap::new(),
             leases: BTreeMap::new(),
+            leased_at: BTreeMap::new(),
             ahead: Duration::ZERO,
             jumped_at: None,
             began: None,
@@ -69,6 +74,7 @@ impl<'a> Books<'a> {
         match &event.what {
             What::Stored(_, id) => self.stored(*id, event),
             What::Leased(by, until) => {
+                self.leased_at.insert(*by, event.at);
                 let lease = self.leases.entry(*by).or_default();
                 *lease = (*lease).max(*until);
                 Ok(())
@@ -136,6 +142,7 @@ impl<'a> Books<'a> {
             cancelled: false,
             attempts: 0,
             losses: 0,
+            handed: BTreeMap::new(),
             begun: BTreeSet::new(),
             running: BTreeMap::new(),
             succeeded: BTreeSet::new(),
@@ -153,6 +160,7 @@ impl<'a> Books<'a> {
             task.running = before.running;
             task.fence_max = before.fence_max;
             task.begun = before.begun;
+            task.handed = before.handed;
             task.ends = before.ends;
         }
         self.tasks.insert(id, task);
@@ -192,6 +200,7 @@ impl<'a> Books<'a> {
         }
         task.go(Move::Claim)?;
         task.held = Some((by, fence));
+        task.handed.insert(fence, by);
         task.fence_max = fence;
         task.claimed = Some((event.at, event.now));
         Ok(())
@@ -306,10 +315,11 @@ impl<'a> Books<'a> {
     }
 
     fn began(&mut self, id: TaskId, fence: u64, attempt: u32, event: &Event) -> Checked {
-        let (early, jumped_at) = (self.is_early(id), self.jumped_at);
+        let early = self.is_early(id);
         let allowed = self.retries(id);
         let task = self.tasks.get_mut(&id).ok_or("it was never stored")?;
-        let (by, last) = task.held.ok_or("it begins, and was never claimed")?;
+        let by = task.handed.get(&fence).copied();
+        let by = by.ok_or("it begins, and was never handed out so")?;
         for (other, holder) in &task.running {
             let lease = self.leases.get(holder).copied().unwrap_or_default();
             if event.now < lease {
@@ -324,26 +334,23 @@ impl<'a> Books<'a> {
             "may run at most once, and begins a second time",
         )?;
         refuse(allowed + 1 < attempt, "begins more often than it may")?;
-        // Only where the broker's clock jumps may its worker be wrong about its own lease.
-        let is_held = task.place == Place::Active && last == fence;
+        // Only where the broker's clock has jumped since it was given its lease may a worker be wrong about that.
+        let leased_at = self.leased_at.get(&by).copied().unwrap_or_default();
+        let may_be_wrong = self
+            .jumped_at
+            .is_some_and(|jumped_at| leased_at <= jumped_at);
+        let is_held = task.place == Place::Active && task.held == Some((by, fence));
         refuse(
-            !is_held && jumped_at.is_none(),
+            !is_held && !may_be_wrong,
             "begins although its worker holds it no more",
         )?;
-        if let (Some(expires), Some((at, now)), true) = (task.expires, task.claimed, last == fence)
-        {
+        if let (Some(expires), Some((at, now)), true) = (task.expires, task.claimed, is_held) {
             let here = now.plus(event.at.saturating_sub(at));
             // The broker's milliseconds are cut off.
             if expires.plus(Duration::from_millis(1)) < here {
                 return Err(format!("begins after it has expired, at {expires}"));
             }
         }
-        // By an old fence it is nobody's that is known: the lease of that one has ended.
-        let by = if last == fence {
-            by
-        } else {
-            Identity(usize::MAX)
-        };
         task.running.insert(fence, by);
         Ok(())
     }
