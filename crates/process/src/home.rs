@@ -95,8 +95,8 @@ mod tests {
 
         let (simulated, own) = (home.clock(), Home::default().clock());
         let (before, own_before) = (simulated.now(), own.now());
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        assert_eq!(simulated.now() - before, Duration::from_secs(3600));
-        assert!(own.now() - own_before < Duration::from_secs(3600));
+        tokio::time::advance(Duration::from_hours(1)).await;
+        assert_eq!(simulated.now() - before, Duration::from_hours(1));
+        assert!(own.now() - own_before < Duration::from_hours(1));
     }
 }
