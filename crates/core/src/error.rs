@@ -170,7 +170,7 @@ impl TaskError {
     /// It has a backtrace where the program captures them (`RUST_BACKTRACE` or `RUST_LIB_BACKTRACE`): that of a panic,
     /// or of where the error became `anyhow`'s.
     pub fn to_failure(&self) -> Failure {
-        let mut texts = self.source.chain().map(|cause| message(cause));
+        let mut texts = self.source.chain().map(message);
         let message = texts.next().unwrap_or_default();
         let mut failure = Failure {
             kind: self.kind,

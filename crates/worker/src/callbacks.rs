@@ -21,6 +21,9 @@ const BATCH: NonZeroU16 = NonZeroU16::new(100).expect("it is not zero");
 /// sends the same task once more, which runs twice only where the first has ended by then.
 const PATIENCE: Duration = secs(10);
 
+/// A task, and when it died.
+type Death = (TaskId, Millis);
+
 /// Sends what is owed whenever a seat is asked to: by the pump for what it has buried, by recovery for what others left.
 pub(crate) struct Callers<B> {
     broker: B,
@@ -49,9 +52,9 @@ async fn call_back<B: Callbacks>(broker: &B, seat: &Seat) {
         loop {
             match round(broker, queue).await {
                 Ok(0) => break,
-                Ok(sent) => {
+                Ok(tasks) => {
                     trouble.worked(queue);
-                    tracing::debug!(%queue, sent, "called back for tasks that have failed for good");
+                    tracing::debug!(%queue, tasks, "called back for tasks that have failed for good");
                 }
                 Err(error) => {
                     // What was looked at is owed still, and recovery asks again when it may be looked at.
@@ -68,7 +71,7 @@ async fn call_back<B: Callbacks>(broker: &B, seat: &Seat) {
 async fn round<B: Callbacks>(broker: &B, queue: &QueueName) -> Result<usize, BrokerError> {
     let owed = broker.owed(queue, BATCH, PATIENCE).await?;
     let (count, mut nobody) = (owed.len(), Vec::new());
-    let mut by_queue: BTreeMap<QueueName, Vec<(Encoded, (TaskId, Millis))>> = BTreeMap::new();
+    let mut by_queue: BTreeMap<QueueName, Vec<(Encoded, Death)>> = BTreeMap::new();
     for owed in owed {
         let death = (owed.letter.id, owed.letter.died_at);
         match message(&owed) {
