@@ -169,8 +169,8 @@ pub async fn doomed(ctx: &TaskContext) -> anyhow::Result<()> {
     anyhow::bail!("as it is told to");
 }
 
-/// Is called back for tasks that have failed for good, in a queue of its own.
-#[task(queue = "reports", ignore_result)]
+/// Is called back for tasks that have failed for good.
+#[task(ignore_result)]
 pub async fn report(ctx: &TaskContext, failed: FailedTask) {
     record(Event::Start, ctx);
     drop(failed);

@@ -7,8 +7,6 @@ use lovage_integration_tests::{Event, Stage, eventually};
 
 use crate::stage;
 
-const BOTH: &str = "default,reports";
-
 /// The id that the callback for the only dead letter has.
 async fn callback_of(stage: &Stage, id: TaskId) -> TaskId {
     let letter = eventually("it is dead", async || {
@@ -29,7 +27,7 @@ async fn owed(stage: &Stage) -> u64 {
 async fn a_final_failure_calls_back() {
     let stage = stage().await;
     let client = stage.client().await;
-    let worker = stage.worker().queues(BOTH).spawn();
+    let worker = stage.worker().spawn();
     let id = client.send(doomed()).await.unwrap().id();
     let callback = callback_of(&stage, id).await;
     stage.started(callback, 1).await;
@@ -50,21 +48,21 @@ async fn a_final_failure_calls_back() {
     assert_eq!(stage.journal.starts(callback).len(), 1);
 }
 
-/// The callback's queue takes nothing, so the worker that has buried the task cannot send before it is killed.
+/// The queue takes nothing more, so the worker that has buried the task cannot send before it is killed.
 #[tokio::test]
 async fn a_callback_is_sent_by_another_worker_where_its_own_is_killed() {
     let stage = stage().await;
     let client = stage.client().await;
-    let bound = ["HSET", "{lovage:reports}:meta", "bound", "0"];
+    let bound = ["HSET", "{lovage:default}:meta", "bound", "1"];
     stage.redis.cli::<u64>(&bound).await.unwrap();
-    let mut first = stage.worker().queues(BOTH).spawn();
+    let mut first = stage.worker().spawn();
     let id = client.send(doomed()).await.unwrap().id();
     let callback = callback_of(&stage, id).await;
     assert_eq!(owed(&stage).await, 1);
     first.kill9();
-    let unbound = ["HDEL", "{lovage:reports}:meta", "bound"];
+    let unbound = ["HDEL", "{lovage:default}:meta", "bound"];
     stage.redis.cli::<u64>(&unbound).await.unwrap();
-    let _second = stage.worker().queues(BOTH).spawn();
+    let _second = stage.worker().spawn();
     stage.started(callback, 1).await;
     eventually("it is owed no more", async || {
         (owed(&stage).await == 0).then_some(())
@@ -79,11 +77,11 @@ async fn a_task_that_recovery_buries_is_called_back_for() {
     let client = stage.client().await;
     let id = client.send(abort()).on_failure(report).await.unwrap().id();
     for losses in 1..=3 {
-        let mut killed = stage.worker().queues("default").spawn();
+        let mut killed = stage.worker().spawn();
         stage.started(id, losses).await;
         killed.end().await;
     }
-    let _survivor = stage.worker().queues(BOTH).spawn();
+    let _survivor = stage.worker().spawn();
     let callback = callback_of(&stage, id).await;
     stage.started(callback, 1).await;
     let letter = stage.dead_letters().await.remove(0);
