@@ -94,8 +94,28 @@ impl Load {
             .result_ttl(KEPT)
             .await?;
         let waiting = client.send(nap(1)).countdown(secs(600)).await?;
+        let child = client.send(whereabouts()).result_ttl(KEPT).await?;
+        client.send(drowsy()).await?;
+        client.send(doomed()).await?;
+        client
+            .send(nap(2))
+            .idempotency_key(self.key())
+            .idempotency_ttl(KEPT)
+            .await?;
+        for unique in [
+            Unique::args(),
+            Unique::args().replace(),
+            Unique::args().debounce(ms(100)),
+            Unique::args().throttle(secs(2)),
+        ] {
+            // Two of the same, so that there is something to settle between them.
+            client.send(nap(3)).unique(unique.clone()).await?;
+            client.send(nap(3)).unique(unique).await?;
+        }
         self.sent
-            .set(self.sent.get() + QUICK + naps.len() as u64 + 7);
+            .set(self.sent.get() + QUICK + naps.len() as u64 + 19);
+        let child = child.wait(secs(60)).await?;
+        ensure!(child != process::id(), "a child is another process");
 
         for (number, answer) in (0..).zip(&answers) {
             let value = answer.wait(secs(60)).await?;
