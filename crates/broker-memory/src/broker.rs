@@ -85,6 +85,11 @@ impl MemoryBroker {
         transition(queue, self.clock.now())
     }
 
+    /// The queues that were ever asked for.
+    pub(crate) fn queues(&self) -> Vec<QueueName> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// Applies `transition` to the schedules at one instant.
     fn with_beat<T>(&self, transition: impl FnOnce(&mut Beat, Millis) -> T) -> T {
         let mut beat = self.beat.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@
 
 mod beat;
 mod broker;
+mod checkup;
 mod dead_letters;
 mod durable;
 mod locks;

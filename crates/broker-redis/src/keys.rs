@@ -2,6 +2,10 @@
 
 use lovage_core::{QueueName, ScheduleName, TaskId, WorkerId};
 
+mod sorts;
+
+pub(crate) use sorts::{Sort, Sorts};
+
 /// The keys of one queue. All share the hash tag `{NAMESPACE:QUEUE}`, hence one Cluster slot.
 #[derive(Debug)]
 pub(crate) struct Keys {

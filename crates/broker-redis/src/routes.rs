@@ -24,8 +24,8 @@ impl Routes {
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
         let one = |connection| Self::One(Box::new(connection));
         Ok(match config.site()? {
-            Site::One(info) => one(Connection::to(info, config)),
-            Site::Sentinel(site) => one(Connection::to_primary(site, config)),
+            Site::One(info) => one(Connection::to(info, config)?),
+            Site::Sentinel(site) => one(Connection::to_primary(&site, config)?),
             Site::Cluster(seeds) => Self::Cluster(Cluster::new(seeds, config)),
         })
     }
@@ -55,6 +55,22 @@ impl Routes {
         match self {
             Self::One(connection) => Ok(connection.send_one(command).await?),
             Self::Cluster(cluster) => cluster.command(command).await,
+        }
+    }
+
+    /// Sends one command to the server of this number, and tells where that is; `None` if there are not so many.
+    pub(crate) async fn at(
+        &self,
+        number: usize,
+        command: &Cmd,
+    ) -> Result<Option<(String, Value)>, BrokerError> {
+        match self {
+            Self::One(_) if 0 < number => Ok(None),
+            Self::One(connection) => {
+                let address = connection.server().await?.addr().to_string();
+                Ok(Some((address, connection.send_one(command).await?)))
+            }
+            Self::Cluster(cluster) => cluster.at(number, command).await,
         }
     }
 

@@ -7,42 +7,46 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lovage_core::TransportError;
-use redis::{AsyncConnectionConfig, ConnectionInfo};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo};
 
-use crate::access::Access;
 use crate::config::ConnectError;
 use crate::error::connect_error;
 use crate::site::{SentinelSite, at};
 
 /// See the module.
 pub(crate) struct Sentinels {
-    site: SentinelSite,
-    access: Access,
+    clients: Vec<Client>,
+    service: String,
+    primary: ConnectionInfo,
     /// The place of the one that was right last: the first to be asked.
     right: AtomicUsize,
 }
 
 impl Sentinels {
-    pub(crate) fn new(site: SentinelSite, access: Access) -> Self {
-        Self {
-            site,
-            access,
+    pub(crate) fn new(site: &SentinelSite) -> Result<Self, ConnectError> {
+        let clients = site.sentinels.iter().cloned();
+        Ok(Self {
+            clients: clients
+                .map(crate::connection::open_client)
+                .collect::<Result<_, _>>()?,
+            service: site.service.clone(),
+            primary: site.primary.clone(),
             right: AtomicUsize::new(0),
-        }
+        })
     }
 
     pub(crate) fn service(&self) -> &str {
-        &self.site.service
+        &self.service
     }
 
     /// The places of all, in the order in which to ask them.
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> + use<> {
-        let (first, count) = (self.right.load(Ordering::Relaxed), self.count());
+        let (first, count) = (self.right.load(Ordering::Relaxed), self.clients.len());
         (first..first + count).map(move |place| place % count)
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.site.sentinels.len()
+        self.clients.len()
     }
 
     pub(crate) fn was_right(&self, place: usize) {
@@ -58,29 +62,23 @@ impl Sentinels {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
-        let sentinel = self.site.sentinels[place].clone();
-        let client = if self.site.sentinels_have_users {
-            self.access.client_of_the_url(sentinel)
-        } else {
-            self.access.client(sentinel)
-        }?;
+        let client = &self.clients[place];
         let asked = async {
             let mut connection = client
                 .get_multiplexed_async_connection_with_config(&settings)
                 .await?;
             redis::cmd("SENTINEL")
                 .arg("GET-MASTER-ADDR-BY-NAME")
-                .arg(self.service())
+                .arg(&self.service)
                 .query_async::<Option<(String, u16)>>(&mut connection)
                 .await
         };
-        let info = client.get_connection_info();
-        match asked.await.map_err(|error| connect_error(error, info))? {
-            Some((host, port)) => Ok(at(&self.site.primary, &host, port)),
+        let address = client.get_connection_info().addr();
+        match asked.await.map_err(connect_error)? {
+            Some((host, port)) => Ok(at(&self.primary, &host, port)),
             None => Err(ConnectError::Misconfigured(TransportError::new(format!(
-                "the sentinel {} knows no service {:?}",
-                info.addr(),
-                self.service()
+                "the sentinel {address} knows no service {:?}",
+                self.service
             )))),
         }
     }

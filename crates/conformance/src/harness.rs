@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use lovage_core::{
-    Callbacks, Clock, Control, DeadLetters, Durable, Inspect, Membership, Partitioning, Partitions,
-    Reports, Results, Schedules, TaskId,
+    Callbacks, Checkup, Clock, Control, DeadLetters, Durable, Inspect, Membership, Partitioning,
+    Partitions, Reports, Results, Schedules, TaskId,
 };
 
 /// A broker that keeps the whole contract.
@@ -19,6 +19,7 @@ pub trait WholeBroker:
     + Durable
     + Partitioning
     + Callbacks
+    + Checkup
 {
 }
 
@@ -33,6 +34,7 @@ impl<B> WholeBroker for B where
         + Durable
         + Partitioning
         + Callbacks
+        + Checkup
 {
 }
 

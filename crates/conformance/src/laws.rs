@@ -6,6 +6,7 @@
 pub mod amend;
 pub mod callbacks;
 pub mod cancel;
+pub mod checkup;
 pub mod claim;
 pub mod dead_letters;
 pub mod durable;

@@ -82,6 +82,9 @@ macro_rules! suite {
                 no_task_is_held_by_two_workers
                 a_task_claimed_again_has_a_new_fence
             }
+            checkup {
+                whatever_verbs_have_done_is_in_order
+            }
             dead_letters {
                 a_dead_letter_is_found_by_its_id
                 many_dead_letters_are_revived_in_one_call

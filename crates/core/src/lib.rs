@@ -2,10 +2,10 @@
 //!
 //! No network and no runtime are here. Users depend on the `lovage` crate; authors of brokers on this one.
 
-mod access;
 mod advice;
 mod broker;
 mod callbacks;
+mod checkup;
 mod context;
 mod dead_letters;
 mod draft;
@@ -30,7 +30,6 @@ mod time;
 mod unique;
 mod verdict;
 
-pub use access::AccessFiles;
 pub use advice::TaskResultExt;
 pub use broker::{
     Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,
@@ -38,6 +37,11 @@ pub use broker::{
     Rescheduled, Results, Revived, Scheduled, Settled, Settlement, TransportError,
 };
 pub use callbacks::{CALLBACK_DEPTH_MAX, Callback, Callbacks, FailedTask, OnFailure, Owed};
+pub use checkup::{
+    Agenda, AgendaShelf, Ailment, AilmentKind, Books, CHECKED_MAX, Census, Checkup, Diagnosis,
+    Hand, Holder, Mend, READY_SOUGHT_MAX, ReadyEntries, ReadyLevel, SOUGHT_MAX, ServerLook, Shelf,
+    ShelfPage, StoredFrom, StoredPage,
+};
 pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};
 pub use dead_letters::{
     CUT_SHOWN_MAX, Cut, DeadLetters, DeadLettersSummary, Edit, EditError, Purged, Retention,

@@ -239,6 +239,7 @@ macro_rules! each {
 }
 
 // Behind the macro, which they use.
+mod checkup;
 mod dead_letters;
 
 mod callbacks;

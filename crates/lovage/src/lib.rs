@@ -22,6 +22,7 @@
 //! - [`#[task]`](macro@task) makes a task of a function; [`TaskContext`] and [`State`] are what its body may ask for.
 //! - [`#[periodic]`](macro@periodic) sends a task when a schedule says; [`beat`] fires schedules and changes them.
 //! - [`dead_letters`] revives, edits and purges what has failed for good.
+//! - [`doctor`] looks whether all that is stored is in order, and puts right what is not.
 //! - [`worker`] runs tasks inside a program, or makes a worker of it; [`process`] runs risky ones in child processes.
 //! - [`testing`] runs a program's tasks in its tests, on a clock that stands still.
 //!
@@ -42,6 +43,7 @@ mod bulk;
 mod client;
 pub mod dead_letters;
 mod deliver;
+pub mod doctor;
 mod error;
 pub mod fence;
 mod gather;

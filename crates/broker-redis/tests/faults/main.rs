@@ -14,6 +14,4 @@ mod partitions;
 mod permissions;
 mod races;
 mod scripts;
-mod secrets;
 mod sizes;
-mod tls;

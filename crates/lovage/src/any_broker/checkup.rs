@@ -1,0 +1,96 @@
+//! Looking whether all is in order in whatever broker is there.
+
+use bytes::Bytes;
+use lovage_core::{
+    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, Mend, QueueName,
+    ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
+};
+
+use super::AnyBroker;
+
+impl Checkup for AnyBroker {
+    async fn stored(&self, from: StoredFrom) -> Result<StoredPage, BrokerError> {
+        each!(self, broker => broker.stored(from).await)
+    }
+
+    async fn shelf(
+        &self,
+        queue: &QueueName,
+        part: Shelf,
+        from: u64,
+    ) -> Result<ShelfPage<TaskId>, BrokerError> {
+        each!(self, broker => broker.shelf(queue, part, from).await)
+    }
+
+    async fn census(
+        &self,
+        queue: &QueueName,
+        ids: &[TaskId],
+        unlisted: &[WorkerId],
+        seek: bool,
+    ) -> Result<Vec<Census>, BrokerError> {
+        each!(self, broker => broker.census(queue, ids, unlisted, seek).await)
+    }
+
+    async fn mend(
+        &self,
+        queue: &QueueName,
+        census: &Census,
+        unlisted: &[WorkerId],
+        mends: &[Mend],
+    ) -> Result<bool, BrokerError> {
+        each!(self, broker => broker.mend(queue, census, unlisted, mends).await)
+    }
+
+    async fn wrong_types(&self, queue: &QueueName) -> Result<Vec<String>, BrokerError> {
+        each!(self, broker => broker.wrong_types(queue).await)
+    }
+
+    async fn books(
+        &self,
+        queue: &QueueName,
+        unlisted: &[WorkerId],
+        hand: Hand,
+    ) -> Result<Books, BrokerError> {
+        each!(self, broker => broker.books(queue, unlisted, hand).await)
+    }
+
+    async fn orphans(
+        &self,
+        queue: &QueueName,
+        workers: &[WorkerId],
+        hand: Hand,
+    ) -> Result<Vec<WorkerId>, BrokerError> {
+        each!(self, broker => broker.orphans(queue, workers, hand).await)
+    }
+
+    async fn lasting(
+        &self,
+        queue: &QueueName,
+        results: &[TaskId],
+        hand: Hand,
+    ) -> Result<Vec<TaskId>, BrokerError> {
+        each!(self, broker => broker.lasting(queue, results, hand).await)
+    }
+
+    async fn agenda_shelf(
+        &self,
+        part: AgendaShelf,
+        from: u64,
+    ) -> Result<ShelfPage<Bytes>, BrokerError> {
+        each!(self, broker => broker.agenda_shelf(part, from).await)
+    }
+
+    async fn agenda(
+        &self,
+        of: Agenda,
+        names: &[Bytes],
+        hand: Hand,
+    ) -> Result<Vec<Ailment>, BrokerError> {
+        each!(self, broker => broker.agenda(of, names, hand).await)
+    }
+
+    async fn servers(&self) -> Result<Vec<ServerLook>, BrokerError> {
+        each!(self, broker => broker.servers().await)
+    }
+}

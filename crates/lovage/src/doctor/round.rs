@@ -1,0 +1,226 @@
+//! The order of an examination: all keys, then queue by queue, then the schedules and the servers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use lovage_core::{
+    Agenda, AgendaShelf, Ailment, AilmentKind, BrokerError, CHECKED_MAX, Checkup, Hand, QueueName,
+    StoredFrom, TaskId, WorkerId,
+};
+
+use super::{Doctor, Report};
+use crate::any_broker::AnyBroker;
+
+/// An examination under way.
+pub(super) struct Round<'a> {
+    pub(super) doctor: &'a Doctor,
+    pub(super) report: Report,
+    calls: u64,
+    /// What there is, and who holds something there.
+    queues: BTreeMap<QueueName, BTreeSet<WorkerId>>,
+    /// Whether all processing lists were found: else a task may be in one of the others.
+    pub(super) all_lists: bool,
+    schedules: BTreeSet<Bytes>,
+    outboxes: BTreeSet<Bytes>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(doctor: &'a Doctor) -> Self {
+        let queues = doctor.queues.iter().cloned();
+        Self {
+            doctor,
+            report: Report::default(),
+            calls: 0,
+            queues: queues.map(|queue| (queue, BTreeSet::new())).collect(),
+            all_lists: false,
+            schedules: BTreeSet::new(),
+            outboxes: BTreeSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Report, BrokerError> {
+        self.walk().await?;
+        for (queue, workers) in std::mem::take(&mut self.queues) {
+            let examined = self.examine(&queue, &workers).await;
+            self.told(queue.as_str(), examined);
+        }
+        let examined = self.examine_schedules().await;
+        self.told("schedules", examined);
+        let servers = self.call(async |broker| broker.servers().await).await;
+        if let Some(servers) = self.told("servers", servers) {
+            for server in &servers {
+                for ailment in server.ailments() {
+                    self.report.note(ailment);
+                }
+                for untold in &server.untold {
+                    let what = format!("{}: could not be looked at: {untold}", server.address);
+                    self.report.doubt(what);
+                }
+            }
+            self.report.servers = servers;
+        }
+        Ok(self.report)
+    }
+
+    /// One call to the broker, after the pause, unless there were enough.
+    pub(super) async fn call<T>(
+        &mut self,
+        call: impl AsyncFn(&AnyBroker) -> Result<T, BrokerError>,
+    ) -> Result<Option<T>, BrokerError> {
+        if self.doctor.calls_max <= self.calls {
+            return Ok(None);
+        }
+        if 0 < self.calls {
+            tokio::time::sleep(self.doctor.pause).await;
+        }
+        self.calls += 1;
+        let client = &self.doctor.client;
+        client.within(|| call(client.broker())).await.map(Some)
+    }
+
+    pub(super) fn ail(&mut self, kind: AilmentKind, place: &str, what: String, repaired: bool) {
+        self.report.note(Ailment {
+            kind,
+            place: place.to_owned(),
+            what,
+            repaired,
+        });
+    }
+
+    pub(super) fn repairs(&self) -> bool {
+        self.doctor.hand == Hand::Repair
+    }
+
+    /// What came of it, unless it is to be told that nothing did.
+    fn told<T>(&mut self, place: &str, came: Result<Option<T>, BrokerError>) -> Option<T> {
+        match came {
+            Ok(Some(came)) => return Some(came),
+            Ok(None) => {
+                let calls = self.doctor.calls_max;
+                self.report
+                    .doubt(format!("{place}: not all was looked at, in {calls} calls"));
+            }
+            Err(error) => self
+                .report
+                .doubt(format!("{place}: could not be looked at: {error}")),
+        }
+        None
+    }
+
+    fn is_wanted(&self, queue: &QueueName) -> bool {
+        let wanted = &self.doctor.queues;
+        let name = queue.as_str().split('#').next().unwrap_or_default();
+        wanted.is_empty() || wanted.iter().any(|wanted| wanted.as_str() == name)
+    }
+
+    /// All keys. Only the first call decides whether there is a broker at all.
+    async fn walk(&mut self) -> Result<(), BrokerError> {
+        let mut from = StoredFrom::default();
+        loop {
+            let page = match self.call(async |broker| broker.stored(from).await).await {
+                Err(error @ (BrokerError::Unknown(_) | BrokerError::Refused(_)))
+                    if from == StoredFrom::default() =>
+                {
+                    return Err(error);
+                }
+                page => self.told("keys", page),
+            };
+            let Some(page) = page else { return Ok(()) };
+            self.report.looked_at += page.looked_at;
+            for queue in page.queues {
+                if self.is_wanted(&queue) {
+                    self.queues.entry(queue).or_default();
+                }
+            }
+            for (queue, worker) in page.lists {
+                if let Some(workers) = self.queues.get_mut(&queue) {
+                    workers.insert(worker);
+                }
+            }
+            let mut results: BTreeMap<QueueName, Vec<TaskId>> = BTreeMap::new();
+            for (queue, id) in page.results {
+                if self.is_wanted(&queue) {
+                    results.entry(queue).or_default().push(id);
+                }
+            }
+            for (queue, ids) in results {
+                let checked = self.check_results(&queue, &ids).await;
+                self.told(queue.as_str(), checked);
+            }
+            self.schedules.extend(page.histories);
+            self.outboxes.extend(page.outboxes);
+            for key in page.unknown {
+                self.ail(AilmentKind::UnknownKey, "keys", key, false);
+            }
+            match page.next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        self.all_lists = true;
+        Ok(())
+    }
+
+    async fn check_results(
+        &mut self,
+        queue: &QueueName,
+        ids: &[TaskId],
+    ) -> Result<Option<()>, BrokerError> {
+        let hand = self.doctor.hand;
+        for ids in ids.chunks(CHECKED_MAX) {
+            let call = async |broker: &AnyBroker| broker.lasting(queue, ids, hand).await;
+            let Some(lasting) = self.call(call).await? else {
+                return Ok(None);
+            };
+            for id in lasting {
+                let what = format!("of task {id}");
+                let repaired = self.repairs();
+                self.ail(AilmentKind::LastingResult, queue.as_str(), what, repaired);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    async fn examine_schedules(&mut self) -> Result<Option<()>, BrokerError> {
+        for shelf in [
+            AgendaShelf::Versions,
+            AgendaShelf::Records,
+            AgendaShelf::Wakes,
+            AgendaShelf::Names,
+            AgendaShelf::Outboxes,
+        ] {
+            let mut from = 0;
+            loop {
+                let call = async |broker: &AnyBroker| broker.agenda_shelf(shelf, from).await;
+                let Some(page) = self.call(call).await? else {
+                    return Ok(None);
+                };
+                let names = match shelf {
+                    AgendaShelf::Outboxes => &mut self.outboxes,
+                    _ => &mut self.schedules,
+                };
+                names.extend(page.found);
+                match page.next {
+                    Some(next) => from = next,
+                    None => break,
+                }
+            }
+        }
+        let hand = self.doctor.hand;
+        let schedules: Vec<Bytes> = std::mem::take(&mut self.schedules).into_iter().collect();
+        let outboxes: Vec<Bytes> = std::mem::take(&mut self.outboxes).into_iter().collect();
+        for (of, names) in [(Agenda::Schedules, schedules), (Agenda::Outboxes, outboxes)] {
+            self.report.looked_at += names.len() as u64;
+            for names in names.chunks(CHECKED_MAX) {
+                let call = async |broker: &AnyBroker| broker.agenda(of, names, hand).await;
+                let Some(found) = self.call(call).await? else {
+                    return Ok(None);
+                };
+                for ailment in found {
+                    self.report.note(ailment);
+                }
+            }
+        }
+        Ok(Some(()))
+    }
+}
