@@ -8,15 +8,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::{Manager, Pool, PoolError, Runtime};
-use lovage_core::{BrokerError, TransportError, secs};
+use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
+use lovage_core::{BrokerError, secs};
 use redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, Value};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::access::Access;
 use crate::config::RedisConfig;
 use crate::connection::pause;
-use crate::error::{broker_error, spoils_connection};
+use crate::error::{NotConnected, broker_error, connect_error, spoils_connection};
 use crate::routes::Routes;
 use crate::transitions::ring;
 
@@ -38,7 +39,7 @@ type Rung = Result<(), Failed>;
 #[derive(Clone)]
 enum Failed {
     Command(RedisError),
-    Connection(String),
+    Connection(NotConnected),
 }
 
 impl Failed {
@@ -57,6 +58,7 @@ pub(crate) struct Bells {
 /// The connections for listening, and the one for ringing, which nothing blocks.
 struct Pools {
     routes: Arc<Routes>,
+    access: Access,
     connect_timeout: Duration,
     response_timeout: Duration,
     by_server: Mutex<HashMap<String, Pool>>,
@@ -81,6 +83,7 @@ impl Bells {
         Self {
             pools: Arc::new(Pools {
                 routes,
+                access: config.access.clone(),
                 connect_timeout: config.connect_timeout,
                 response_timeout: config.response_timeout,
                 by_server: Mutex::default(),
@@ -94,10 +97,7 @@ impl Bells {
         let mut waiter = Waiter::join(&bell);
         match tokio::time::timeout(at_most, &mut waiter.rung).await {
             Ok(Ok(Err(Failed::Command(error)))) => Err(broker_error(error)),
-            // Nothing was sent.
-            Ok(Ok(Err(Failed::Connection(error)))) => {
-                Err(BrokerError::Refused(TransportError::new(error)))
-            }
+            Ok(Ok(Err(Failed::Connection(failure)))) => Err(failure.told()),
             // Rung, timed out, or the listener has ended with its runtime: look whether there is work.
             _ => Ok(()),
         }
@@ -123,26 +123,41 @@ impl Bells {
 }
 
 impl Pools {
-    /// The pool of the server that has the bell.
-    fn of(&self, server: ConnectionInfo) -> Result<Pool, Failed> {
+    /// A connection to the server that has the bell.
+    async fn connection(&self, server: ConnectionInfo) -> Result<Connection, Failed> {
         let address = server.addr().to_string();
-        let mut pools = lock(&self.by_server);
-        if let Some(pool) = pools.get(&address) {
-            return Ok(pool.clone());
+        let made_before = lock(&self.by_server).get(&address).cloned();
+        if let Some(pool) = made_before {
+            match pool.get().await {
+                Ok(connection) => return Ok(connection),
+                // A pool connects with what the files held when it was made, which may be rotated since.
+                Err(PoolError::Backend(_)) => {}
+                Err(other) => return Err(not_connected(other, &server)),
+            }
         }
-        if SERVERS_MAX <= pools.len() {
-            pools.clear();
+        let pool = self.make(server.clone())?;
+        {
+            let mut pools = lock(&self.by_server);
+            if SERVERS_MAX <= pools.len() {
+                pools.clear();
+            }
+            pools.insert(address, pool.clone());
         }
-        let pool = self.make(server)?;
-        pools.insert(address, pool.clone());
-        Ok(pool)
+        pool.get()
+            .await
+            .map_err(|error| not_connected(error, &server))
     }
 
     fn make(&self, server: ConnectionInfo) -> Result<Pool, Failed> {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(BLOCK + self.response_timeout));
-        let manager = Manager::new_with_config(server, settings).map_err(Failed::Command)?;
+        let client = self
+            .access
+            .client(server)
+            .map_err(|error| Failed::Connection(NotConnected::of(&error)))?;
+        let info = client.get_connection_info().clone();
+        let manager = Manager::new_with_config(info, settings).map_err(Failed::Command)?;
         Pool::builder(manager)
             .max_size(LISTENERS_MAX)
             .runtime(Runtime::Tokio1)
@@ -150,8 +165,15 @@ impl Pools {
             .recycle_timeout(Some(self.response_timeout))
             .wait_timeout(Some(self.response_timeout))
             .build()
-            .map_err(|error| Failed::Connection(error.to_string()))
+            .map_err(|error| Failed::Connection(NotConnected::for_now(error.to_string())))
     }
+}
+
+fn not_connected(error: PoolError, server: &ConnectionInfo) -> Failed {
+    Failed::Connection(match error {
+        PoolError::Backend(error) => NotConnected::of(&connect_error(error, server)),
+        other => NotConnected::for_now(other.to_string()),
+    })
 }
 
 impl Drop for Bells {
@@ -247,7 +269,7 @@ async fn listen(bell: Arc<Bell>, pools: Arc<Pools>) {
 /// Listens on one connection until nobody has waited for a while.
 async fn serve(bell: &Bell, pools: &Pools) -> Result<(), Failed> {
     let server = pools.routes.server_of(&bell.key).await;
-    let server = server.map_err(|error| Failed::Connection(error.to_string()))?;
+    let server = server.map_err(|error| Failed::Connection(error.into()))?;
     let ended = serve_at(bell, pools, server.clone()).await;
     match &ended {
         Ok(()) => {}
@@ -259,11 +281,7 @@ async fn serve(bell: &Bell, pools: &Pools) -> Result<(), Failed> {
 
 async fn serve_at(bell: &Bell, pools: &Pools, server: ConnectionInfo) -> Result<(), Failed> {
     let unblocked = &*pools.routes;
-    let pool = pools.of(server)?;
-    let connection = pool.get().await.map_err(|error| match error {
-        PoolError::Backend(error) => Failed::Connection(error.to_string()),
-        other => Failed::Connection(other.to_string()),
-    })?;
+    let connection = pools.connection(server).await?;
     loop {
         if bell.take_unheard() && !bell.hand_on() {
             put_back(unblocked, bell).await?;
@@ -327,7 +345,7 @@ async fn put_back(unblocked: &Routes, bell: &Bell) -> Result<(), Failed> {
     ring(unblocked, &bell.key).await.map_err(|error| {
         // For the listener to put back once it serves again.
         lock(&bell.state).unheard = true;
-        Failed::Connection(error.to_string())
+        Failed::Connection(error.into())
     })
 }
 

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use self::map::Map;
 use self::slots::{Address, Shard, read_shards, slot_of};
 use crate::config::{ConnectError, RedisConfig};
-use crate::connection::{Connection, Failed, open_client, pause};
-use crate::error::{connect_error, spoils_connection};
+use crate::connection::{Connection, pause};
+use crate::error::{Failed, connect_error, spoils_connection};
 use crate::keys::absent;
 use crate::script::{Call, Script};
 use crate::site::at;
@@ -71,7 +71,7 @@ impl Cluster {
         let mut failure = ConnectError::Unreachable(TransportError::new("no node has any slots"));
         let primaries = self.shared.lock().map.primaries();
         for address in primaries {
-            match self.shared.node(&address)?.connect().await {
+            match self.shared.node(&address).connect().await {
                 Ok(_) => return Ok(()),
                 Err(error) => failure = error,
             }
@@ -130,10 +130,7 @@ impl Cluster {
         let Some(address) = primaries.get(number) else {
             return Ok(None);
         };
-        let node = self
-            .shared
-            .node(address)
-            .map_err(crate::error::connection_error)?;
+        let node = self.shared.node(address);
         let answer = node.send_one(command).await?;
         Ok(Some((format!("{}:{}", address.host, address.port), answer)))
     }
@@ -209,20 +206,18 @@ impl Shared {
                 "no node is known that has slot {slot}"
             ))));
         };
-        let node = self
-            .node(&address)
-            .map_err(crate::error::connection_error)?;
+        let node = self.node(&address);
         Ok((address, node))
     }
 
-    fn node(&self, address: &Address) -> Result<Arc<Connection>, ConnectError> {
+    fn node(&self, address: &Address) -> Arc<Connection> {
         let mut state = self.lock();
         if let Some(node) = state.map.node(address) {
-            return Ok(node.clone());
+            return node.clone();
         }
-        let node = Arc::new(Connection::to(self.info(address), &self.config)?);
+        let node = Arc::new(Connection::to(self.info(address), &self.config));
         state.map.keep(address.clone(), node.clone());
-        Ok(node)
+        node
     }
 
     /// Takes note of an error. True if another node has the slot, which is known now.
@@ -314,15 +309,17 @@ impl Shared {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
-        let mut connection = open_client(node)?
+        let client = self.config.access.client(node)?;
+        let failed = |error| connect_error(error, client.get_connection_info());
+        let mut connection = client
             .get_multiplexed_async_connection_with_config(&settings)
             .await
-            .map_err(connect_error)?;
+            .map_err(failed)?;
         let answer = redis::cmd("CLUSTER")
             .arg("SLOTS")
             .query_async(&mut connection)
             .await;
-        let shards = read_shards(&answer.map_err(connect_error)?, &asked);
+        let shards = read_shards(&answer.map_err(failed)?, &asked);
         if shards.is_empty() {
             return Err(ConnectError::Unreachable(TransportError::new(format!(
                 "the node {asked} knows of no slots"

@@ -1,10 +1,13 @@
 //! Where Redis is and how long to wait for it.
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lovage_core::{Clock, TransportError, secs};
+use lovage_core::{AccessFiles, Clock, TransportError, secs};
 
+use crate::access::{Access, Credentials};
 use crate::site::Site;
 
 /// The longest namespace, in bytes.
@@ -27,6 +30,7 @@ pub struct RedisConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     pub(crate) clock: Clock,
+    pub(crate) access: Access,
 }
 
 impl RedisConfig {
@@ -45,6 +49,7 @@ impl RedisConfig {
             connect_timeout: secs(2),
             response_timeout: secs(5),
             clock: Clock::System,
+            access: Access::default(),
         }
     }
 
@@ -63,6 +68,26 @@ impl RedisConfig {
     /// Bounds the wait for each answer; a connection that lets it pass is replaced. The default is five seconds.
     pub fn response_timeout(mut self, span: Duration) -> Self {
         self.response_timeout = span;
+        self
+    }
+
+    /// Names files with the user, the password and the certificates, which are read anew for each connection.
+    ///
+    /// One that cannot be read, or makes no sense, is [`ConnectError::Misconfigured`] at the start; later it is told in
+    /// the log, and tried again. With Sentinel they are for the sentinels as well, but for user and password where the
+    /// URL names others for these.
+    pub fn files(mut self, files: AccessFiles) -> Self {
+        self.access.files = files;
+        self
+    }
+
+    /// Asks `provider` for user and password, for each connection that is made. It is called on the runtime and must not
+    /// block: one that asks a service for them does so by itself, before, and hands out what it was given last.
+    pub fn credentials(
+        mut self,
+        provider: impl Fn() -> io::Result<Credentials> + Send + Sync + 'static,
+    ) -> Self {
+        self.access.provider = Some(Arc::new(provider));
         self
     }
 

@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use crate::broker::{RedisBroker, Shared};
 use crate::config::RedisConfig;
 use crate::connection::Connection;
-use crate::error::connection_error;
 use crate::keys::Keys;
 use crate::partitioned;
 use crate::reply::{number, word};
@@ -48,14 +47,14 @@ impl Confirming {
         }
     }
 
-    fn to(&self, server: ConnectionInfo) -> Result<Idle, BrokerError> {
+    fn to(&self, server: ConnectionInfo) -> Idle {
         let mut idle = self.idle();
         if let Some(at) = idle.iter().position(|idle| idle.leads_to(&server)) {
-            return Ok(idle.swap_remove(at));
+            return idle.swap_remove(at);
         }
         drop(idle);
-        let connection = Connection::to(server.clone(), &self.config).map_err(connection_error)?;
-        Ok(Idle { server, connection })
+        let connection = Connection::to(server.clone(), &self.config);
+        Idle { server, connection }
     }
 
     /// Takes a connection back that was answered. Where there are enough, the longest idle one is closed: its server
@@ -178,7 +177,7 @@ impl Shared {
         // Given back only after an answer: one that may still be blocked is closed.
         let routes = &self.connection;
         let server = routes.server_of(&keys.meta).await?;
-        let own = confirming.to(server.clone())?;
+        let own = confirming.to(server.clone());
         let connection = &own.connection;
         let absent = routes.absent(&keys.meta);
         let fill = |call: &mut Call| {

@@ -7,19 +7,18 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lovage_core::BrokerError;
+use lovage_core::{BrokerError, TransportError};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind,
-    RedisError, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, PushInfo, PushKind, Value,
 };
 use tokio::time::Instant;
 
 use crate::config::{ConnectError, RedisConfig};
 use crate::confirm::Question;
 use crate::error::{
-    Meaning, broker_error, cannot_confirm, connect_error, connection_error, meaning,
-    spoils_connection,
+    Failed, Meaning, NotConnected, broker_error, cannot_confirm, connect_error, connection_error,
+    meaning, spoils_connection,
 };
 use crate::script::{Call, Dialect, Script};
 use crate::sentinel::Sentinels;
@@ -53,6 +52,8 @@ struct State {
     failures: u32,
     retry_at: Option<Instant>,
     down: bool,
+    /// That somebody must act was said, and nobody has yet.
+    alarmed: bool,
     /// The connection that a PING asks whether it lives.
     probed: Option<u64>,
 }
@@ -63,19 +64,19 @@ pub(crate) struct Connection {
     config: RedisConfig,
     state: Arc<Mutex<State>>,
     /// Held by the one that connects.
-    connecting: tokio::sync::Mutex<Option<String>>,
+    connecting: tokio::sync::Mutex<Option<NotConnected>>,
 }
 
 /// Which server to connect to.
 enum Target {
-    Server(Client),
+    Server(ConnectionInfo),
     Primary(Sentinels),
 }
 
 impl Target {
     fn name(&self) -> String {
         match self {
-            Self::Server(client) => client.get_connection_info().addr().to_string(),
+            Self::Server(info) => info.addr().to_string(),
             Self::Primary(sentinels) => format!("the primary of {}", sentinels.service()),
         }
     }
@@ -83,16 +84,14 @@ impl Target {
 
 impl Connection {
     /// To one server. Nothing is connected yet.
-    pub(crate) fn to(info: ConnectionInfo, config: &RedisConfig) -> Result<Self, ConnectError> {
-        Ok(Self::new(Target::Server(open_client(info)?), config))
+    pub(crate) fn to(info: ConnectionInfo, config: &RedisConfig) -> Self {
+        Self::new(Target::Server(info), config)
     }
 
     /// To whichever server is the primary. Nothing is connected yet.
-    pub(crate) fn to_primary(
-        site: &SentinelSite,
-        config: &RedisConfig,
-    ) -> Result<Self, ConnectError> {
-        Ok(Self::new(Target::Primary(Sentinels::new(site)?), config))
+    pub(crate) fn to_primary(site: SentinelSite, config: &RedisConfig) -> Self {
+        let sentinels = Sentinels::new(site, config.access.clone());
+        Self::new(Target::Primary(sentinels), config)
     }
 
     fn new(target: Target, config: &RedisConfig) -> Self {
@@ -107,14 +106,15 @@ impl Connection {
     /// Which server it leads to: another connection there does what this one does.
     pub(crate) async fn server(&self) -> Result<ConnectionInfo, BrokerError> {
         match &self.target {
-            Target::Server(client) => Ok(client.get_connection_info().clone()),
+            Target::Server(info) => Ok(info.clone()),
             Target::Primary(_) => {
                 self.live().await?;
                 // There was a connection just now, so this is where it led.
                 let state = lock(&self.state);
-                state.server.clone().ok_or_else(|| {
-                    BrokerError::Refused(lovage_core::TransportError::new("no primary is known"))
-                })
+                state
+                    .server
+                    .clone()
+                    .ok_or_else(|| BrokerError::Refused(TransportError::new("no primary is known")))
             }
         }
     }
@@ -209,9 +209,7 @@ impl Connection {
             if state.attempts != attempts
                 && let Some(failure) = &*last_failure
             {
-                return Err(BrokerError::Refused(lovage_core::TransportError::new(
-                    failure.clone(),
-                )));
+                return Err(failure.clone().told());
             }
             state.retry_at
         };
@@ -220,9 +218,7 @@ impl Connection {
         if let (Some(retry_at), Some(failure)) = (retry_at, &*last_failure)
             && Instant::now() < retry_at
         {
-            return Err(BrokerError::Refused(lovage_core::TransportError::new(
-                failure.clone(),
-            )));
+            return Err(failure.clone().told());
         }
         // Boxed, as it is rare and large: each call that waits would be several times its size.
         match Box::pin(self.connect()).await {
@@ -231,7 +227,7 @@ impl Connection {
                 Ok(live)
             }
             Err(error) => {
-                *last_failure = Some(error.to_string());
+                *last_failure = Some(NotConnected::of(&error));
                 Err(connection_error(error))
             }
         }
@@ -254,14 +250,20 @@ impl Connection {
                 }
                 state.server = Some(server);
                 state.down = false;
+                state.alarmed = false;
                 state.failures = 0;
                 state.retry_at = None;
                 state.live = Some(live.clone());
                 Ok(live)
             }
             Err(error) => {
-                if !state.down {
-                    let server = self.target.name();
+                let server = self.target.name();
+                if NotConnected::of(&error).is_lasting() {
+                    if !state.alarmed {
+                        tracing::error!(%server, %error, "Redis refuses connections until somebody acts; trying again until it does not");
+                    }
+                    state.alarmed = true;
+                } else if !state.down {
                     tracing::warn!(%server, %error, "Redis cannot be reached; trying again until it can");
                 }
                 state.down = true;
@@ -274,9 +276,9 @@ impl Connection {
 
     async fn make(&self, number: u64) -> Result<(Live, ConnectionInfo), ConnectError> {
         match &self.target {
-            Target::Server(client) => {
-                let live = self.greet(client, number).await?;
-                Ok((live, client.get_connection_info().clone()))
+            Target::Server(info) => {
+                let live = self.greet(info.clone(), number).await?;
+                Ok((live, info.clone()))
             }
             Target::Primary(sentinels) => self.find(sentinels, number).await,
         }
@@ -323,20 +325,22 @@ impl Connection {
         number: u64,
     ) -> Result<Live, ConnectError> {
         let address = server.addr().to_string();
-        let live = self.greet(&open_client(server)?, number).await?;
+        let live = self.greet(server.clone(), number).await?;
         let role: Vec<Value> = redis::cmd("ROLE")
             .query_async(&mut live.connection.clone())
             .await
-            .map_err(connect_error)?;
+            .map_err(|error| connect_error(error, &server))?;
         match role.first() {
             Some(Value::BulkString(role)) if role == b"master" => Ok(live),
-            _ => Err(ConnectError::Unreachable(lovage_core::TransportError::new(
-                format!("{address} is not the primary that a sentinel takes it for"),
-            ))),
+            _ => Err(ConnectError::Unreachable(TransportError::new(format!(
+                "{address} is not the primary that a sentinel takes it for"
+            )))),
         }
     }
 
-    async fn greet(&self, client: &Client, number: u64) -> Result<Live, ConnectError> {
+    async fn greet(&self, info: ConnectionInfo, number: u64) -> Result<Live, ConnectError> {
+        let client = self.config.access.client(info)?;
+        let failed = |error| connect_error(error, client.get_connection_info());
         let state = Arc::downgrade(&self.state);
         // Called by the connection's own driver when the other side has closed it, also while nothing is on the way.
         let closed = move |push: PushInfo| {
@@ -355,45 +359,17 @@ impl Connection {
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&settings)
             .await
-            .map_err(connect_error)?;
+            .map_err(failed)?;
         let info: String = redis::cmd("INFO")
             .arg("server")
             .query_async(&mut connection)
             .await
-            .map_err(connect_error)?;
+            .map_err(failed)?;
         Ok(Live {
             number,
             connection,
             dialect: dialect(&info)?,
         })
-    }
-}
-
-/// Why there is no answer, or none but an error.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    /// There is no connection; nothing was sent.
-    Connecting(BrokerError),
-    /// It was sent.
-    Command(RedisError),
-}
-
-impl Failed {
-    /// What came back instead of an answer, if anything was sent.
-    pub(crate) fn answer(&self) -> Option<&RedisError> {
-        match self {
-            Self::Connecting(_) => None,
-            Self::Command(error) => Some(error),
-        }
-    }
-}
-
-impl From<Failed> for BrokerError {
-    fn from(failed: Failed) -> Self {
-        match failed {
-            Failed::Connecting(error) => error,
-            Failed::Command(error) => broker_error(error),
-        }
     }
 }
 
@@ -431,14 +407,6 @@ async fn probe(state: Arc<Mutex<State>>, mut live: Live) {
     {
         drop_live(&state, live.number, &error.to_string());
     }
-}
-
-pub(crate) fn open_client(info: ConnectionInfo) -> Result<Client, ConnectError> {
-    // The first provider in a process stays; one that the user has installed is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::open(info).map_err(|error| ConnectError::Url {
-        reason: error.to_string(),
-    })
 }
 
 /// The wait after `failures` attempts that failed, with up to half of it taken off at random.

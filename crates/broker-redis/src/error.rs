@@ -1,9 +1,10 @@
 //! What an error of Redis means to a caller.
 
 use lovage_core::{BrokerError, TransportError};
-use redis::{ErrorKind, RedisError};
+use redis::{ConnectionInfo, ErrorKind, RedisError};
 
 use crate::config::ConnectError;
+use crate::tls;
 
 /// What a failed command says of itself and of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,82 @@ pub(crate) fn spoils_connection(error: &RedisError) -> bool {
         || matches!(error.code(), Some("NOAUTH" | "UNBLOCKED"))
 }
 
+/// Why there is no answer, or none but an error.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// There is no connection; nothing was sent.
+    Connecting(BrokerError),
+    /// It was sent.
+    Command(RedisError),
+}
+
+impl Failed {
+    /// What came back instead of an answer, if anything was sent.
+    pub(crate) fn answer(&self) -> Option<&RedisError> {
+        match self {
+            Self::Connecting(_) => None,
+            Self::Command(error) => Some(error),
+        }
+    }
+}
+
+impl From<Failed> for BrokerError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Connecting(error) => error,
+            Failed::Command(error) => broker_error(error),
+        }
+    }
+}
+
+/// Why there was no connection, for each who was waiting for it.
+#[derive(Clone, Debug)]
+pub(crate) struct NotConnected {
+    text: String,
+    is_lasting: bool,
+}
+
+impl NotConnected {
+    pub(crate) fn of(error: &ConnectError) -> Self {
+        Self {
+            text: error.to_string(),
+            is_lasting: !matches!(error, ConnectError::Unreachable(_)),
+        }
+    }
+
+    /// What passes by itself.
+    pub(crate) fn for_now(text: String) -> Self {
+        Self {
+            text,
+            is_lasting: false,
+        }
+    }
+
+    /// Whether somebody must act.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.is_lasting
+    }
+
+    /// Nothing was sent.
+    pub(crate) fn told(self) -> BrokerError {
+        let source = TransportError::new(self.text);
+        if self.is_lasting {
+            BrokerError::Misconfigured(source)
+        } else {
+            BrokerError::Refused(source)
+        }
+    }
+}
+
+impl From<BrokerError> for NotConnected {
+    fn from(error: BrokerError) -> Self {
+        Self {
+            text: error.to_string(),
+            is_lasting: matches!(error, BrokerError::Misconfigured(_)),
+        }
+    }
+}
+
 /// The error of a command that was sent.
 pub(crate) fn broker_error(error: RedisError) -> BrokerError {
     match meaning(&error) {
@@ -128,7 +205,13 @@ pub(crate) fn connection_error(error: ConnectError) -> BrokerError {
     }
 }
 
-pub(crate) fn connect_error(error: RedisError) -> ConnectError {
+pub(crate) fn connect_error(error: RedisError, info: &ConnectionInfo) -> ConnectError {
+    if let Some(trouble) = tls::trouble(&error) {
+        return ConnectError::Misconfigured(TransportError::new(trouble));
+    }
+    if let Some(hint) = tls::hint(&error, info) {
+        return ConnectError::Unreachable(TransportError::new(format!("{error} ({hint})")));
+    }
     match meaning(&error) {
         // The greeting changes nothing, so an answer that nobody has seen yet is a refusal.
         Meaning::Unknown if is_answer(&error) => {

@@ -3,6 +3,7 @@
 //! Every transition of a task is one Lua script in `scripts/`, called by the function of the same name in
 //! `src/transitions/`. The keys are listed in `docs/protocol.md` and spelled in `keys.rs` alone.
 
+mod access;
 mod bell;
 mod broker;
 mod checkup;
@@ -23,8 +24,10 @@ mod script;
 mod sentinel;
 mod site;
 mod subscription;
+mod tls;
 mod transitions;
 mod version;
 
+pub use access::Credentials;
 pub use broker::RedisBroker;
 pub use config::{ConnectError, RedisConfig};

@@ -24,8 +24,8 @@ impl Routes {
     pub(crate) fn new(config: &RedisConfig) -> Result<Self, ConnectError> {
         let one = |connection| Self::One(Box::new(connection));
         Ok(match config.site()? {
-            Site::One(info) => one(Connection::to(info, config)?),
-            Site::Sentinel(site) => one(Connection::to_primary(&site, config)?),
+            Site::One(info) => one(Connection::to(info, config)),
+            Site::Sentinel(site) => one(Connection::to_primary(site, config)),
             Site::Cluster(seeds) => Self::Cluster(Cluster::new(seeds, config)),
         })
     }

@@ -7,46 +7,42 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lovage_core::TransportError;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo};
+use redis::{AsyncConnectionConfig, ConnectionInfo};
 
+use crate::access::Access;
 use crate::config::ConnectError;
 use crate::error::connect_error;
 use crate::site::{SentinelSite, at};
 
 /// See the module.
 pub(crate) struct Sentinels {
-    clients: Vec<Client>,
-    service: String,
-    primary: ConnectionInfo,
+    site: SentinelSite,
+    access: Access,
     /// The place of the one that was right last: the first to be asked.
     right: AtomicUsize,
 }
 
 impl Sentinels {
-    pub(crate) fn new(site: &SentinelSite) -> Result<Self, ConnectError> {
-        let clients = site.sentinels.iter().cloned();
-        Ok(Self {
-            clients: clients
-                .map(crate::connection::open_client)
-                .collect::<Result<_, _>>()?,
-            service: site.service.clone(),
-            primary: site.primary.clone(),
+    pub(crate) fn new(site: SentinelSite, access: Access) -> Self {
+        Self {
+            site,
+            access,
             right: AtomicUsize::new(0),
-        })
+        }
     }
 
     pub(crate) fn service(&self) -> &str {
-        &self.service
+        &self.site.service
     }
 
     /// The places of all, in the order in which to ask them.
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> + use<> {
-        let (first, count) = (self.right.load(Ordering::Relaxed), self.clients.len());
+        let (first, count) = (self.right.load(Ordering::Relaxed), self.count());
         (first..first + count).map(move |place| place % count)
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.clients.len()
+        self.site.sentinels.len()
     }
 
     pub(crate) fn was_right(&self, place: usize) {
@@ -62,23 +58,29 @@ impl Sentinels {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
-        let client = &self.clients[place];
+        let sentinel = self.site.sentinels[place].clone();
+        let client = if self.site.sentinels_have_users {
+            self.access.client_of_the_url(sentinel)
+        } else {
+            self.access.client(sentinel)
+        }?;
         let asked = async {
             let mut connection = client
                 .get_multiplexed_async_connection_with_config(&settings)
                 .await?;
             redis::cmd("SENTINEL")
                 .arg("GET-MASTER-ADDR-BY-NAME")
-                .arg(&self.service)
+                .arg(self.service())
                 .query_async::<Option<(String, u16)>>(&mut connection)
                 .await
         };
-        let address = client.get_connection_info().addr();
-        match asked.await.map_err(connect_error)? {
-            Some((host, port)) => Ok(at(&self.primary, &host, port)),
+        let info = client.get_connection_info();
+        match asked.await.map_err(|error| connect_error(error, info))? {
+            Some((host, port)) => Ok(at(&self.site.primary, &host, port)),
             None => Err(ConnectError::Misconfigured(TransportError::new(format!(
-                "the sentinel {address} knows no service {:?}",
-                self.service
+                "the sentinel {} knows no service {:?}",
+                info.addr(),
+                self.service()
             )))),
         }
     }

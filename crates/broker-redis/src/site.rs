@@ -23,6 +23,8 @@ pub(crate) enum Site {
 #[derive(Clone, Debug)]
 pub(crate) struct SentinelSite {
     pub(crate) sentinels: Vec<ConnectionInfo>,
+    /// The URL names a user or a password for them.
+    pub(crate) sentinels_have_users: bool,
     pub(crate) service: String,
     /// Everything but its address.
     pub(crate) primary: ConnectionInfo,
@@ -153,6 +155,7 @@ impl<'a> Parts<'a> {
         });
         Ok(Site::Sentinel(SentinelSite {
             sentinels: sentinels.collect::<Result<_, _>>()?,
+            sentinels_have_users: name.is_some() || password.is_some(),
             service: service.to_owned(),
             primary: info(&format!(
                 "{}://{}{}/{db}{}",

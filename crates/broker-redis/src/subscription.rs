@@ -14,9 +14,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::access::Access;
 use crate::config::RedisConfig;
-use crate::connection::{open_client, pause};
-use crate::error::{broker_error, connection_error};
+use crate::connection::pause;
+use crate::error::{broker_error, connect_error, connection_error};
 use crate::keys::hex;
 use crate::routes::Routes;
 use crate::transitions::Asked;
@@ -33,6 +34,7 @@ pub(crate) struct Subscription {
     handle: String,
     channel: String,
     routes: Arc<Routes>,
+    access: Access,
     connect_timeout: Duration,
     response_timeout: Duration,
     waits: Arc<Waits>,
@@ -62,6 +64,7 @@ impl Subscription {
             channel: format!("{channels}{handle}"),
             handle,
             routes,
+            access: config.access.clone(),
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             waits: Arc::default(),
@@ -142,6 +145,7 @@ impl Subscription {
         let run = Listener {
             channel: self.channel.clone(),
             routes: self.routes.clone(),
+            access: self.access.clone(),
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
             waits: self.waits.clone(),
@@ -162,6 +166,7 @@ impl Drop for Subscription {
 struct Listener {
     channel: String,
     routes: Arc<Routes>,
+    access: Access,
     connect_timeout: Duration,
     response_timeout: Duration,
     waits: Arc<Waits>,
@@ -192,8 +197,11 @@ impl Listener {
     /// Serves one connection until it fails.
     async fn subscribed(&self) -> Result<(), BrokerError> {
         let connect = async {
-            let client = open_client(self.routes.any_server().await?).map_err(connection_error)?;
-            let mut connection = client.get_async_pubsub().await.map_err(broker_error)?;
+            let server = self.routes.any_server().await?;
+            let client = self.access.client(server).map_err(connection_error)?;
+            let mut connection = client.get_async_pubsub().await.map_err(|error| {
+                connection_error(connect_error(error, client.get_connection_info()))
+            })?;
             let subscribed = connection.subscribe(&self.channel).await;
             subscribed.map_err(broker_error)?;
             Ok::<_, BrokerError>(connection)

@@ -2,6 +2,7 @@
 //!
 //! No network and no runtime are here. Users depend on the `lovage` crate; authors of brokers on this one.
 
+mod access;
 mod advice;
 mod broker;
 mod callbacks;
@@ -30,6 +31,7 @@ mod time;
 mod unique;
 mod verdict;
 
+pub use access::AccessFiles;
 pub use advice::TaskResultExt;
 pub use broker::{
     Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,

@@ -23,9 +23,11 @@ mod proxy;
 mod replica;
 mod sentinels;
 mod server;
+mod tls;
 
 pub use cluster::{Cluster, SlotMove};
 pub use launch::{SERVER_NAMES, find_server, signal};
 pub use proxy::{Fault, FaultProxy};
 pub use sentinels::Sentinels;
 pub use server::{Builder, RedisServer};
+pub use tls::{Authority, Certificate};

@@ -12,6 +12,7 @@ use redis::{AsyncConnectionConfig, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 
 use crate::launch::{find_server, free_port, free_port_with_bus, signal};
+use crate::tls::Certificate;
 
 /// Generous: a machine under load may take seconds to start a process or to read back a large file.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -28,6 +29,7 @@ const PORTS_MAX: usize = 20;
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
+    tls_port: Option<u16>,
     password: Option<String>,
     arguments: Vec<String>,
     folder: TempDir,
@@ -39,6 +41,7 @@ pub struct RedisServer {
 pub struct Builder {
     settings: Vec<(String, String)>,
     kind: Kind,
+    has_tls: bool,
 }
 
 /// What the program is started as.
@@ -54,6 +57,16 @@ impl Builder {
     /// Keeps an append-only file, written as `fsync` says: `always`, `everysec` or `no`.
     pub fn appendonly(self, fsync: &str) -> Self {
         self.arg("appendonly", "yes").arg("appendfsync", fsync)
+    }
+
+    /// Serves TLS on a port of its own, beside the one without, with a certificate of the server and one authority that
+    /// is trusted for those of clients. They are asked for theirs where `asks_clients` is `yes`.
+    pub fn tls(mut self, server: &Certificate, authority: &Path, asks_clients: &str) -> Self {
+        self.has_tls = true;
+        self.arg("tls-cert-file", &server.cert.display().to_string())
+            .arg("tls-key-file", &server.key.display().to_string())
+            .arg("tls-ca-cert-file", &authority.display().to_string())
+            .arg("tls-auth-clients", asks_clients)
     }
 
     /// Sets one directive of the configuration, as in `redis.conf`. The last one of a name counts.
@@ -107,10 +120,14 @@ impl Builder {
 
     async fn start_on(&self, port: u16) -> Result<RedisServer> {
         let folder = TempDir::with_prefix("lovage-redis-").context("no temporary folder")?;
-        let arguments = match self.kind {
+        let tls_port = self.has_tls.then(free_port).transpose()?;
+        let mut arguments = match self.kind {
             Kind::Server | Kind::Node => self.arguments(port, folder.path()),
             Kind::Sentinel => self.sentinel_arguments(port, folder.path())?,
         };
+        if let Some(port) = tls_port {
+            arguments.extend(["--tls-port".to_owned(), port.to_string()]);
+        }
         let password = self
             .settings
             .iter()
@@ -118,6 +135,7 @@ impl Builder {
         let child = spawn(&arguments, folder.path())?;
         let server = RedisServer {
             port,
+            tls_port,
             password: password.map(|(_, value)| value.clone()),
             arguments,
             folder,
@@ -174,6 +192,17 @@ impl RedisServer {
     /// Where to connect, with the password if one is set.
     pub fn url(&self) -> String {
         self.url_by(self.port)
+    }
+
+    /// Where to connect by TLS.
+    ///
+    /// # Panics
+    /// Where it serves none.
+    pub fn tls_url(&self) -> String {
+        let port = self.tls_port.expect("it was built with TLS");
+        self.url_by(port)
+            .replace("redis://", "rediss://")
+            .replace("127.0.0.1", "localhost")
     }
 
     /// The URL for the same server behind another port.

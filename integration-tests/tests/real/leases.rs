@@ -168,6 +168,7 @@ async fn nothing_starts_past_the_local_deadline() {
         .concurrency(1)
         .flag("prefetch", "1")
         .flag("cpu-threads", "1")
+        .flag("process-concurrency", "1")
         .lease(LEASE);
     let frozen = worker.clone().broker(&proxy.url()).spawn();
     let id = claim_without_an_answer(&stage, &proxy, Fault::HoldReplies).await;
@@ -205,6 +206,7 @@ async fn a_claim_whose_answer_is_lost_does_not_strand_the_task() {
         .concurrency(1)
         .flag("prefetch", "1")
         .flag("cpu-threads", "1")
+        .flag("process-concurrency", "1")
         .lease(secs(30));
     let mut alive = worker.broker(&proxy.url()).spawn();
     let id = claim_without_an_answer(&stage, &proxy, Fault::DropReplies).await;

@@ -14,4 +14,6 @@ mod partitions;
 mod permissions;
 mod races;
 mod scripts;
+mod secrets;
 mod sizes;
+mod tls;
