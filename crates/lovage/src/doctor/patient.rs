@@ -111,25 +111,25 @@ impl Round<'_> {
     async fn read(
         &mut self,
         patient: &mut Patient<'_>,
-        shelf: Shelf,
+        part: Shelf,
     ) -> Result<Option<()>, BrokerError> {
         let (queue, mut from) = (patient.queue, 0);
         loop {
-            let call = async |broker: &AnyBroker| broker.shelf(queue, shelf, from).await;
+            let call = async |broker: &AnyBroker| broker.shelf(queue, part, from).await;
             let Some(page) = self.call(call).await? else {
                 return Ok(None);
             };
             if 0 < page.rubbish {
-                let what = format!("{} in {shelf:?}", page.rubbish);
+                let what = format!("{} in {part:?}", page.rubbish);
                 self.ail(AilmentKind::Rubbish, queue.as_str(), what, false);
             }
-            if let Shelf::Ready(_) = shelf {
+            if let Shelf::Ready(_) = part {
                 for id in page.found {
                     if patient.ready.len() < self.doctor.ids_max {
                         *patient.ready.entry(id).or_default() += 1;
                     }
                 }
-            } else if shelf == Shelf::Ghosts {
+            } else if part == Shelf::Ghosts {
                 // Whether they stand for entries is seen in the ready lists alone.
                 patient.suspects.extend(page.found);
             } else if self.ask(patient, &page.found).await?.is_none() {
