@@ -8,6 +8,8 @@ use crate::run::{cargo, program, run, succeeds};
 
 /// The programs that the tests take as a server, in the order of `lovage-test-redis`.
 const SERVERS: [&str; 2] = ["redis-server", "valkey-server"];
+/// Names another one, likewise.
+const SERVER_VARIABLE: &str = "LOVAGE_REDIS_SERVER";
 
 /// What `cargo xtask ci` calls beside cargo itself, by the name of the subcommand.
 const CARGO_TOOLS: [&str; 3] = ["nextest", "deny", "machete"];
@@ -46,7 +48,7 @@ const SERVER: Package = Package {
     what: "redis-server",
     names: ["redis-server", "valkey", "redis", "redis"],
     by_hand: "install redis-server (6.2 or newer) or valkey-server by hand and put it on PATH",
-    is_there: || SERVERS.iter().any(|name| on_path(name)),
+    is_there: || env::var_os(SERVER_VARIABLE).is_some() || SERVERS.iter().any(|name| on_path(name)),
 };
 
 /// By which tests give a process a wrong clock.

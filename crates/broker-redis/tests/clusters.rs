@@ -206,15 +206,10 @@ async fn an_outcome_is_told_to_whoever_waits_at_whichever_node() {
 async fn the_user_and_password_of_the_url_are_for_all_nodes() {
     let cluster = Cluster::start(NODE_TIMEOUT).await;
     for node in cluster.nodes() {
-        let protect = [
-            "CONFIG",
-            "SET",
-            "masterauth",
-            "secret",
-            "requirepass",
-            "secret",
-        ];
-        node.cli::<()>(&protect).await.unwrap();
+        for setting in ["masterauth", "requirepass"] {
+            let protect = ["CONFIG", "SET", setting, "secret"];
+            node.cli::<()>(&protect).await.unwrap();
+        }
     }
     let refused = RedisBroker::connect(&RedisConfig::new(cluster.url())).await;
     let refused = refused.map(drop).unwrap_err();

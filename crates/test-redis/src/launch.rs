@@ -10,11 +10,24 @@ use anyhow::{Context, Result, bail};
 /// The programs that will do, in the order in which they are looked for.
 pub const SERVER_NAMES: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// Finds a server's program on `PATH`.
+/// Names the server's program, for one that is not on `PATH`: another version, Valkey.
+pub const SERVER_VARIABLE: &str = "LOVAGE_REDIS_SERVER";
+
+/// Finds a server's program: the one that [`SERVER_VARIABLE`] names, else one on `PATH`.
 ///
 /// # Errors
 /// Where none is there; the message says how to get one.
 pub fn find_server() -> Result<PathBuf> {
+    if let Some(named) = env::var_os(SERVER_VARIABLE) {
+        let program = PathBuf::from(named);
+        if !program.is_file() {
+            bail!(
+                "{SERVER_VARIABLE} names {}, which is no file",
+                program.display()
+            );
+        }
+        return Ok(program);
+    }
     let path = env::var_os("PATH").unwrap_or_default();
     SERVER_NAMES
         .iter()

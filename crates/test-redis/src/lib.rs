@@ -14,6 +14,7 @@
 //! # }
 //! ```
 //!
+//! All of them run the program that `LOVAGE_REDIS_SERVER` names, if it is set, else `redis-server` or `valkey-server` on `PATH`.
 //! Nothing here is skipped where there is no redis-server: a test that needs one fails and says how to get it.
 
 mod cluster;
@@ -26,7 +27,7 @@ mod server;
 mod tls;
 
 pub use cluster::{Cluster, SlotMove};
-pub use launch::{SERVER_NAMES, find_server, signal};
+pub use launch::{SERVER_NAMES, SERVER_VARIABLE, find_server, signal};
 pub use proxy::{Fault, FaultProxy};
 pub use sentinels::Sentinels;
 pub use server::{Builder, RedisServer};

@@ -160,7 +160,11 @@ impl Builder {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         own.chain(given)
-            .flat_map(|(name, value)| [format!("--{name}"), value.to_owned()])
+            // Redis 6.2 takes what has a space in it for one word.
+            .flat_map(|(name, value)| {
+                let words = value.split(' ').map(str::to_owned);
+                std::iter::once(format!("--{name}")).chain(words)
+            })
             .collect()
     }
 
