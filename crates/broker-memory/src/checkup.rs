@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, Holder, Mend,
-    QueueName, ReadyEntries, ReadyLevel, ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage,
-    TaskId, WorkerId,
+    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, Holder, LockKey, Mend,
+    Passing, QueueName, ReadyEntries, ReadyLevel, ServerLook, Shelf, ShelfPage, StoredFrom,
+    StoredPage, TaskId, WorkerId,
 };
 
 use crate::broker::MemoryBroker;
@@ -75,6 +75,9 @@ impl Checkup for MemoryBroker {
                 dead_bytes: Some(dead_bytes),
                 unused: String::new(),
                 stray_leases: Some(Vec::new()),
+                stray_workers: Some(Vec::new()),
+                losses_beyond: 0,
+                callbacks_put_off: 0,
             }
         }))
     }
@@ -91,9 +94,20 @@ impl Checkup for MemoryBroker {
     async fn lasting(
         &self,
         _: &QueueName,
+        _: Passing,
         _: &[TaskId],
         _: Hand,
     ) -> Result<Vec<TaskId>, BrokerError> {
+        Ok(Vec::new())
+    }
+
+    async fn locks(
+        &self,
+        _: &QueueName,
+        _: &[LockKey],
+        _: &[TaskId],
+        _: Hand,
+    ) -> Result<Vec<Ailment>, BrokerError> {
         Ok(Vec::new())
     }
 
@@ -128,9 +142,13 @@ impl Queue {
             Shelf::Active(worker) => {
                 of(&|spot| matches!(spot, Spot::Active(by, _) if *by == worker))
             }
-            Shelf::Facts | Shelf::Reasons | Shelf::Waiting | Shelf::Cancels | Shelf::Ghosts => {
-                Vec::new()
-            }
+            Shelf::Facts
+            | Shelf::Reasons
+            | Shelf::Waiting
+            | Shelf::Cancels
+            | Shelf::Ghosts
+            | Shelf::Locks
+            | Shelf::Callbacks => Vec::new(),
         }
     }
 
@@ -148,6 +166,8 @@ impl Queue {
             reason: false,
             waiting: false,
             cancelled: task.is_some_and(|task| task.cancelled),
+            lock: false,
+            owed: false,
         };
         match task.map(|task| &task.spot) {
             None => {}

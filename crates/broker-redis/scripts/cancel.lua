@@ -1,25 +1,26 @@
 -- cancel.lua   ready | scheduled | dead -> gone; active: marked   (docs/architecture.md#lifecycle)
 -- KEYS  1 Q:tasks   2 Q:scheduled   3 Q:dead   4 Q:reasons   5 Q:facts   6 Q:cancels   7 Q:ghosts   8 Q:waiting
 --       9 Q:meta   10 Q:identities   11 Q:active: (what all processing lists begin with)   12 Q:result:ID   13 Q:locks
---       14 Q:unique: (what all locks begin with)
+--       14 Q:unique: (what all locks begin with)   15 Q:callbacks
 -- ARGV  1 id   2 what all channels begin with   3 ms for which the outcome is kept
 -- Reply 'removed' | 'marked' | 'unknown'
 local tasks, scheduled, dead, reasons, facts, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local ghosts, waiting, meta, identities, actives, result = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
-local locks, uniques = KEYS[13], KEYS[14]
+local locks, uniques, callbacks = KEYS[13], KEYS[14], KEYS[15]
 local id = ARGV[1]
 
 local envelope = redis.call('HGET', tasks, id)
 if not envelope then return 'unknown' end
 local refusal = wrong_type({
   scheduled, 'zset', dead, 'zset', reasons, 'hash', facts, 'hash', cancels, 'set', ghosts, 'hash', waiting, 'hash',
-  meta, 'hash', identities, 'zset', locks, 'hash',
+  meta, 'hash', identities, 'zset', locks, 'hash', callbacks, 'zset',
 })
 if refusal then return refusal end
 
 if redis.call('ZSCORE', dead, id) then
   count_dead_bytes(meta, -size_of(tasks, reasons, id))
   redis.call('ZREM', dead, id)
+  redis.call('ZREM', callbacks, id)
   redis.call('HDEL', reasons, id)
 elseif redis.call('ZSCORE', scheduled, id) then
   redis.call('ZREM', scheduled, id)

@@ -77,11 +77,7 @@ local function quarantine(rubbish)
   redis.call('HSET', tasks, id, rubbish)
   redis.call('ZADD', dead, digits(now), id)
   redis.call('HSET', reasons, id, record)
-  if not known then
-    -- As lib/dead.lua does, which is not made anew in each claim for this.
-    local bytes = tonumber(redis.call('HGET', meta, 'dead_bytes')) or 0
-    redis.call('HSET', meta, 'dead_bytes', digits(bytes + #rubbish + #record))
-  end
+  if not known then count_dead_bytes(meta, #rubbish + #record) end
   return true
 end
 

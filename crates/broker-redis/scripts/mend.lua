@@ -1,12 +1,12 @@
 -- mend.lua   Mends what somebody else has broken: moves a task to the place where it belongs, and removes what stands for
 -- nothing, if it still is as it was when that was decided.
--- KEYS  1-20 see lib/census.lua   21 Q:meta   22 Q:bell   23 Q:callbacks
+-- KEYS  1-22 see lib/census.lua   23 Q:meta   24 Q:bell
 -- ARGV  1 id   2 its census   3 most entries of ready lists   4 how many workers follow that may not be registered
 --       5.. those, then changes: kind, worker or priority or '', number or ''
 -- Reply 'mended' | 'changed' (it is no longer so: nothing was done)
 local tasks, scheduled, dead, facts, reasons, waiting, cancels, ghosts =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local actives, meta, bell, callbacks = KEYS[20], KEYS[21], KEYS[22], KEYS[23]
+local actives, locks, callbacks, meta, bell = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24]
 local id, n_unlisted = ARGV[1], tonumber(ARGV[4])
 
 local unlisted = {}
@@ -14,7 +14,6 @@ for i = 5, 4 + n_unlisted do unlisted[#unlisted + 1] = ARGV[i] end
 -- Each key is read here, so that one of a wrong type ends the script before it writes.
 local found = census_of({id}, all_workers(unlisted), true, tonumber(ARGV[3]))[1]
 if found ~= ARGV[2] then return 'changed' end
-redis.call('ZCARD', callbacks)
 local used = redis.call('HGET', meta, 'used') or ''
 
 local function make_ready()
@@ -52,6 +51,8 @@ local changes = {
   reason = function() redis.call('HDEL', reasons, id) end,
   waiting = function() redis.call('HDEL', waiting, id) end,
   cancel = function() redis.call('SREM', cancels, id) end,
+  lock = function() redis.call('HDEL', locks, id) end,
+  callback = function() redis.call('ZREM', callbacks, id) end,
 }
 for i = 5 + n_unlisted, #ARGV, 3 do changes[ARGV[i]](ARGV[i + 1], ARGV[i + 2]) end
 return 'mended'

@@ -140,7 +140,7 @@ for i = 1, #taken do
 end
 local refusal = wrong_ready(levels, READY)
   or wrong_type({dead, 'zset', reasons, 'hash', cancels, 'set', waiting, 'hash', losses, 'list',
-    locks, 'hash', callbacks, 'zset'})
+    locks, 'hash', callbacks, 'zset', reports, 'hash'})
 if refusal then return refusal end
 
 local letters = push('LPUSH', levels, READY)

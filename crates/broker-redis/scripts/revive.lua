@@ -1,11 +1,11 @@
 -- revive.lua   dead -> ready                              (docs/architecture.md#lifecycle)
 -- KEYS  1 Q:meta   2 Q:tasks   3 Q:dead   4 Q:reasons   5 Q:facts   6 Q:bell   7 Q:locks
---       8 Q:unique: (what all locks begin with)   9-18 Q:ready:0 to 9
+--       8 Q:unique: (what all locks begin with)   9-18 Q:ready:0 to 9   19 Q:callbacks
 -- ARGV  1 now, '' for Redis's clock   2.. ids, at most 1000
 -- Reply of each id 1 if it was dead, 0 if it was not, or the id of the task that holds its key: then it is dead still; of the
 --       first ones alone where the envelopes are large
 local meta, tasks, dead, reasons, facts, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local locks, uniques = KEYS[7], KEYS[8]
+local locks, uniques, callbacks = KEYS[7], KEYS[8], KEYS[19]
 local READY = 9
 local BYTES_MAX = 8 * 1024 * 1024
 
@@ -43,10 +43,12 @@ for i = 1, #asked do
   end
 end
 if #revived == 0 then return answers end
-local refusal = wrong_ready(levels, READY) or wrong_type({reasons, 'hash', facts, 'hash', meta, 'hash', locks, 'hash'})
+local refusal = wrong_ready(levels, READY)
+  or wrong_type({reasons, 'hash', facts, 'hash', meta, 'hash', locks, 'hash', callbacks, 'zset'})
 if refusal then return refusal end
 
 write('ZREM', dead, revived)
+write('ZREM', callbacks, revived)
 write('HDEL', reasons, revived)
 write('HDEL', facts, revived)
 write('HSET', tasks, fields)

@@ -1,10 +1,10 @@
 -- revive_edited.lua   dead -> ready | scheduled           (docs/architecture.md#lifecycle)
 -- KEYS  1 Q:meta   2 Q:tasks   3 Q:dead   4 Q:reasons   5 Q:facts   6 Q:bell   7 Q:scheduled   8 Q:locks
---       9 Q:unique: (what all locks begin with)   10-19 Q:ready:0 to 9
+--       9 Q:unique: (what all locks begin with)   10-19 Q:ready:0 to 9   20 Q:callbacks
 -- ARGV  1 now, '' for Redis's clock   2 id   3 when it died   4 envelope that takes the place of the old one
 -- Reply 'revived' | 'not_dead' (or it died at another time) | 'held' (another task holds its key) | 'malformed'
 local meta, tasks, dead, reasons, facts, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local scheduled, locks, uniques = KEYS[7], KEYS[8], KEYS[9]
+local scheduled, locks, uniques, callbacks = KEYS[7], KEYS[8], KEYS[9], KEYS[20]
 local READY = 10
 local id = ARGV[2]
 
@@ -16,7 +16,9 @@ local envelope, start = pin(with_attempts(ARGV[4], 0), now)
 local waits = start and now < start
 if not waits then add_to_level(levels, level_of(envelope), id) end
 local refusal = wrong_ready(levels, READY)
-  or wrong_type({tasks, 'hash', reasons, 'hash', facts, 'hash', meta, 'hash', scheduled, 'zset', locks, 'hash'})
+  or wrong_type({
+    tasks, 'hash', reasons, 'hash', facts, 'hash', meta, 'hash', scheduled, 'zset', locks, 'hash', callbacks, 'zset',
+  })
 if refusal then return refusal end
 local lock, holder = lock_of_dead(locks, uniques, tasks, id, now)
 if holder then return 'held' end
@@ -24,6 +26,7 @@ if holder then return 'held' end
 local head = earliest(scheduled)
 count_dead_bytes(meta, -size_of(tasks, reasons, id))
 redis.call('ZREM', dead, id)
+redis.call('ZREM', callbacks, id)
 redis.call('HDEL', reasons, id)
 redis.call('HDEL', facts, id)
 redis.call('HSET', tasks, id, envelope)

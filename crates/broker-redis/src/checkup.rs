@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, Mend, QueueName,
-    ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
+    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, LockKey, Mend,
+    Passing, QueueName, ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
 };
 use redis::{Cmd, Value, cmd};
 
@@ -30,7 +30,7 @@ impl Checkup for RedisBroker {
             .arg(sorts.pattern())
             .arg("COUNT")
             .arg(PAGE);
-        let Some((_, reply)) = shared.connection.at(from.server, &scan).await? else {
+        let Some((server, reply)) = shared.connection.at(from.server, &scan).await? else {
             return Ok(StoredPage::default());
         };
         let (cursor, keys) = page(reply).ok_or_else(|| unexpected("SCAN"))?;
@@ -42,6 +42,7 @@ impl Checkup for RedisBroker {
                     cursor: 0,
                 },
             }),
+            server,
             looked_at: keys.len() as u64,
             ..StoredPage::default()
         };
@@ -55,6 +56,11 @@ impl Checkup for RedisBroker {
                     found.lists.push((queue, worker));
                 }
                 Sort::Result(queue, id) => found.results.push((queue, id)),
+                Sort::Send(queue, id) => found.sends.push((queue, id)),
+                Sort::Lock(queue, key) => {
+                    found.queues.push(queue.clone());
+                    found.locks.push((queue, key));
+                }
                 Sort::OfBeat => {}
                 Sort::History(schedule) => found.histories.push(name(schedule)),
                 Sort::Outbox(queue) => found.outboxes.push(name(queue)),
@@ -93,6 +99,8 @@ impl Checkup for RedisBroker {
             Shelf::Waiting => (&keys.waiting, 2, "HSCAN"),
             Shelf::Cancels => (&keys.cancels, 1, "SSCAN"),
             Shelf::Ghosts => (&keys.ghosts, 2, "HSCAN"),
+            Shelf::Locks => (&keys.locks, 2, "HSCAN"),
+            Shelf::Callbacks => (&keys.callbacks, 2, "ZSCAN"),
         };
         let reply = shared.connection.command(&walk(scan, key, from)).await?;
         ids(reply, step).ok_or_else(|| unexpected(scan))
@@ -143,10 +151,21 @@ impl Checkup for RedisBroker {
     async fn lasting(
         &self,
         queue: &QueueName,
-        results: &[TaskId],
+        of: Passing,
+        ids: &[TaskId],
         hand: Hand,
     ) -> Result<Vec<TaskId>, BrokerError> {
-        transitions::lasting(&self.shared, queue, results, hand).await
+        transitions::lasting(&self.shared, queue, of, ids, hand).await
+    }
+
+    async fn locks(
+        &self,
+        queue: &QueueName,
+        keys: &[LockKey],
+        tasks: &[TaskId],
+        hand: Hand,
+    ) -> Result<Vec<Ailment>, BrokerError> {
+        transitions::locks(&self.shared, queue, keys, tasks, hand).await
     }
 
     async fn agenda_shelf(

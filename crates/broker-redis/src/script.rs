@@ -1,20 +1,23 @@
 //! Scripts: their text, and how they are called.
 
+use lovage_core::Hand;
 use redis::{Cmd, ToRedisArgs};
 
-/// Whether a script may run while Redis's memory is full.
+/// What a script may do, and whether while Redis's memory is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
     /// It drains, or keeps what is there alive.
     Run,
     /// It adds.
     Refuse,
+    /// It writes nothing: it is run also by a server that takes no writes, and by a replica.
+    Look,
 }
 
 /// Whether the server reads flags in the first line of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Redis 6.2: the line would be a syntax error. A full server refuses scripts that write, draining ones included.
+    /// Redis 6.2: the line would be a syntax error.
     Plain,
     /// Redis 7 and Valkey.
     Flagged,
@@ -28,16 +31,25 @@ pub(crate) struct Script {
     flagged_text: String,
 }
 
+/// What `allow-oom` is on Redis 6.2: a full server refuses what takes memory only as the first write of a script, and this
+/// one takes none. No such key exists, in the slot of the first one; where it may not be removed, nothing is different.
+const DRAINS: &str = "redis.pcall('DEL', KEYS[1] .. ':none') ";
+
 impl Script {
     pub(crate) fn new(when_full: WhenFull, text: &str) -> Self {
         let first_line = match when_full {
             WhenFull::Run => "#!lua flags=allow-oom\n",
             WhenFull::Refuse => "#!lua\n",
+            WhenFull::Look => "#!lua flags=no-writes,allow-oom\n",
+        };
+        let plain_text = match when_full {
+            WhenFull::Run => format!("{DRAINS}{text}"),
+            WhenFull::Refuse | WhenFull::Look => text.to_owned(),
         };
         let flagged_text = format!("{first_line}{text}");
         Self {
-            plain: redis::Script::new(text),
-            plain_text: text.to_owned(),
+            plain: redis::Script::new(&plain_text),
+            plain_text,
             flagged: redis::Script::new(&flagged_text),
             flagged_text,
         }
@@ -118,6 +130,22 @@ impl Call {
     }
 }
 
+/// A script that looks, or repairs: the server holds the one that looks to it.
+#[derive(Debug)]
+pub(crate) struct ByHand {
+    pub(crate) look: Script,
+    pub(crate) repair: Script,
+}
+
+impl ByHand {
+    pub(crate) fn by(&self, hand: Hand) -> &Script {
+        match hand {
+            Hand::Look => &self.look,
+            Hand::Repair => &self.repair,
+        }
+    }
+}
+
 /// A script of `scripts/` behind the helpers of `scripts/lib/` that it uses, in the order in which they use each other.
 /// Each helper is made anew in every call, so that the scripts of the hot path take few.
 macro_rules! script {
@@ -125,12 +153,33 @@ macro_rules! script {
         std::sync::LazyLock::new(|| {
             $crate::script::Script::new(
                 $crate::script::WhenFull::$when_full,
-                concat!(
-                    $(include_str!(concat!("../../scripts/lib/", $helper, ".lua")),)*
-                    include_str!(concat!("../../scripts/", $name, ".lua")),
-                ),
+                $crate::script::script_text!($name, [$($helper),*]),
             )
         })
     };
 }
 pub(crate) use script;
+
+/// As [`script!`], for both hands.
+macro_rules! by_hand {
+    ($name:literal, [$($helper:literal),*]) => {
+        std::sync::LazyLock::new(|| {
+            let text = $crate::script::script_text!($name, [$($helper),*]);
+            $crate::script::ByHand {
+                look: $crate::script::Script::new($crate::script::WhenFull::Look, text),
+                repair: $crate::script::Script::new($crate::script::WhenFull::Run, text),
+            }
+        })
+    };
+}
+pub(crate) use by_hand;
+
+macro_rules! script_text {
+    ($name:literal, [$($helper:literal),*]) => {
+        concat!(
+            $(include_str!(concat!("../../scripts/lib/", $helper, ".lua")),)*
+            include_str!(concat!("../../scripts/", $name, ".lua")),
+        )
+    };
+}
+pub(crate) use script_text;

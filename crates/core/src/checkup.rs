@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::broker::{Broker, BrokerError};
 use crate::ids::{QueueName, TaskId, WorkerId};
+use crate::unique::LockKey;
 
 mod census;
 mod server;
@@ -85,13 +86,24 @@ pub trait Checkup: Broker {
         hand: Hand,
     ) -> impl Future<Output = Result<Vec<WorkerId>, BrokerError>> + Send;
 
-    /// Which of these results would be kept for ever. Repaired they are kept for a day.
+    /// Which of these would be kept for ever. Repaired they are kept until the end that they name, or for a day.
     fn lasting(
         &self,
         queue: &QueueName,
-        results: &[TaskId],
+        of: Passing,
+        ids: &[TaskId],
         hand: Hand,
     ) -> impl Future<Output = Result<Vec<TaskId>, BrokerError>> + Send;
+
+    /// What is wrong with these keys of unique tasks, and with what is noted of the keys that these tasks hold. Repaired are
+    /// keys that nobody holds, and what a live task holds and lacks, unless another one has it.
+    fn locks(
+        &self,
+        queue: &QueueName,
+        keys: &[LockKey],
+        tasks: &[TaskId],
+        hand: Hand,
+    ) -> impl Future<Output = Result<Vec<Ailment>, BrokerError>> + Send;
 
     /// A page of the names in one part of what is kept of schedules; one may come twice.
     fn agenda_shelf(
@@ -123,6 +135,15 @@ pub enum Hand {
     Repair,
 }
 
+/// What goes by itself, by its time to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// Results of tasks.
+    Results,
+    /// What is remembered of idempotent sends.
+    Sends,
+}
+
 /// Where a walk through all that is stored has come to. The default is its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct StoredFrom {
@@ -137,6 +158,8 @@ pub struct StoredFrom {
 pub struct StoredPage {
     /// Where the next page begins; `None` behind the last.
     pub next: Option<StoredFrom>,
+    /// Which server it is of; empty where there is none.
+    pub server: String,
     /// How many things were looked at.
     pub looked_at: u64,
     /// Queues, each partition by itself.
@@ -145,6 +168,10 @@ pub struct StoredPage {
     pub lists: Vec<(QueueName, WorkerId)>,
     /// Results.
     pub results: Vec<(QueueName, TaskId)>,
+    /// What is remembered of idempotent sends.
+    pub sends: Vec<(QueueName, TaskId)>,
+    /// Keys of unique tasks.
+    pub locks: Vec<(QueueName, LockKey)>,
     /// Schedules of which a history is kept.
     pub histories: Vec<Bytes>,
     /// Queues for which something waits to be forwarded.
@@ -176,6 +203,10 @@ pub enum Shelf {
     Cancels,
     /// Counts of entries that stand for nothing.
     Ghosts,
+    /// Notes of the keys that tasks hold.
+    Locks,
+    /// Callbacks that are owed.
+    Callbacks,
 }
 
 /// A part of what is kept of schedules.
@@ -238,6 +269,12 @@ pub struct Books {
     pub unused: String,
     /// Workers with a lease and no identity; `None` if there are too many leases.
     pub stray_leases: Option<Vec<String>>,
+    /// Reports and suspicions of workers without an identity; `None` if there are too many.
+    pub stray_workers: Option<Vec<String>>,
+    /// Entries of the ledger of losses beyond those that are kept.
+    pub losses_beyond: u64,
+    /// Callbacks that are put off further than anybody puts them off.
+    pub callbacks_put_off: u64,
 }
 
 /// One thing that is not as it should be.
@@ -294,8 +331,18 @@ kinds! {
     OrphanList = "tasks held by a worker that is not registered",
     /// A lease of nobody.
     StrayLease = "a lease of nobody",
-    /// A result that would be kept for ever.
-    LastingResult = "a result that is kept for ever",
+    /// A note of a worker that is not registered: what it reported, or that its lease seemed to have ended.
+    StrayWorker = "a note of a worker that is not registered",
+    /// A key of unique tasks that no task holds, or that says nothing: it may keep others out.
+    StrayLock = "a key that no task holds",
+    /// A unique task lives, and its key is free, or another's, or will not be freed with it.
+    LostLock = "a unique task without its key",
+    /// A callback that nobody is shown, as it is put off too far.
+    LateCallback = "a callback that nobody is shown",
+    /// More entries than are ever kept.
+    Overlong = "more entries than are ever kept",
+    /// A result, a key or what is remembered of a send that would be kept for ever.
+    Lasting = "something that is kept for ever",
     /// A key that the protocol does not know.
     UnknownKey = "a key that nobody knows",
     /// A key of the wrong type.

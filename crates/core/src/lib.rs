@@ -41,8 +41,8 @@ pub use broker::{
 pub use callbacks::{CALLBACK_DEPTH_MAX, Callback, Callbacks, FailedTask, OnFailure, Owed};
 pub use checkup::{
     Agenda, AgendaShelf, Ailment, AilmentKind, Books, CHECKED_MAX, Census, Checkup, Diagnosis,
-    Hand, Holder, Mend, READY_SOUGHT_MAX, ReadyEntries, ReadyLevel, SOUGHT_MAX, ServerLook, Shelf,
-    ShelfPage, StoredFrom, StoredPage,
+    Hand, Holder, Mend, Passing, READY_SOUGHT_MAX, ReadyEntries, ReadyLevel, SOUGHT_MAX,
+    ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage,
 };
 pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};
 pub use dead_letters::{

@@ -1,6 +1,7 @@
 -- census.lua   All that a queue holds of a task, as one text: what was decided by it is done only while it is the same.
 -- A script that takes it has KEYS  1 Q:tasks   2 Q:scheduled   3 Q:dead   4 Q:facts   5 Q:reasons   6 Q:waiting
 --       7 Q:cancels   8 Q:ghosts   9-18 Q:ready:0 to 9   19 Q:identities   20 Q:active: (what all processing lists begin with)
+--       21 Q:locks   22 Q:callbacks
 
 local FIRST_READY = 9
 
@@ -63,6 +64,8 @@ local function census_of(ids, workers, seek, ready_max)
       .. redis.call('HEXISTS', KEYS[5], id)
       .. redis.call('HEXISTS', KEYS[6], id)
       .. redis.call('SISMEMBER', KEYS[7], id)
+      .. redis.call('HEXISTS', KEYS[21], id)
+      .. (redis.call('ZSCORE', KEYS[22], id) and 1 or 0)
     texts[i] = bits .. '|' .. table.concat(holders[i], ',') .. '|' .. entries_of(id, seek, ready_max)
   end
   return texts

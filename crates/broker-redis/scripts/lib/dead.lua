@@ -1,19 +1,7 @@
--- dead.lua   The bytes that dead letters take, and how many of them are kept (docs/dead-letters.md).
+-- dead.lua   How many dead letters are kept (docs/dead-letters.md).
 
 -- The most that one call cuts: no call buries more, so that a queue at its limit stays there.
 local CUT_MAX, CUT_SHOWN_MAX = 1000, 10
-
-local function size_of(tasks, reasons, id)
-  return redis.call('HSTRLEN', tasks, id) + redis.call('HSTRLEN', reasons, id)
-end
-
--- `change` is negative for what is dead no more. Not HINCRBY: what somebody wrote there by hand must not end a script
--- in the middle.
-local function count_dead_bytes(meta, change)
-  if change == 0 then return end
-  local bytes = tonumber(redis.call('HGET', meta, 'dead_bytes')) or 0
-  redis.call('HSET', meta, 'dead_bytes', digits(math.max(bytes + change, 0)))
-end
 
 -- Removes dead letters that take so many bytes.
 local function drop_dead(meta, tasks, dead, reasons, facts, locks, ids, bytes)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lovage_core::{PARTITIONS_MAX, QueueName, TaskId, WorkerId};
+use lovage_core::{LockKey, PARTITIONS_MAX, QueueName, TaskId, WorkerId};
 
 use super::{BeatKeys, Keys};
 
@@ -13,6 +13,8 @@ pub(crate) enum Sort<'a> {
     OfQueue(QueueName),
     List(QueueName, WorkerId),
     Result(QueueName, TaskId),
+    Send(QueueName, TaskId),
+    Lock(QueueName, LockKey),
     OfBeat,
     History(&'a str),
     Outbox(&'a str),
@@ -64,14 +66,14 @@ impl<'a> Sorts<'a> {
         if let Some(id) = key.strip_prefix(&keys.results) {
             return Some(Sort::Result(name.clone(), thirty_two(id)?.parse().ok()?));
         }
-        // Whose time is over Redis drops; what a key is held for stands in it.
-        for begin in [&keys.uniques, &keys.onces] {
-            if let Some(digits) = key.strip_prefix(begin) {
-                thirty_two(digits)?;
-                return Some(Sort::OfQueue(name.clone()));
-            }
+        if let Some(id) = key.strip_prefix(&keys.onces) {
+            return Some(Sort::Send(name.clone(), thirty_two(id)?.parse().ok()?));
         }
-        let is_one = keys.typed().iter().any(|(known, _)| *known == key) || keys.bell == key;
+        if let Some(lock) = key.strip_prefix(&keys.uniques) {
+            let bytes = *thirty_two(lock)?.parse::<TaskId>().ok()?.as_bytes();
+            return Some(Sort::Lock(name.clone(), LockKey::from_bytes(bytes)));
+        }
+        let is_one = keys.typed().iter().any(|(known, _)| *known == key);
         is_one.then(|| Sort::OfQueue(name.clone()))
     }
 
@@ -101,7 +103,7 @@ impl<'a> Sorts<'a> {
 }
 
 impl Keys {
-    /// The keys of which a queue has at most one, but the bell, and what they hold.
+    /// The keys of which a queue has at most one, and what they hold.
     pub(crate) fn typed(&self) -> Vec<(&str, &'static str)> {
         let mut typed = vec![
             (self.meta.as_str(), "hash"),
@@ -119,6 +121,7 @@ impl Keys {
             (&self.losses, "list"),
             (&self.callbacks, "zset"),
             (&self.locks, "hash"),
+            (&self.bell, "zset"),
         ];
         typed.extend(self.ready.iter().map(|key| (key.as_str(), "list")));
         typed
@@ -161,6 +164,15 @@ mod tests {
                 &format!("{{shop:a:b}}:active:{digits}"),
                 format!("List(\"a:b\", {digits})"),
             ),
+            (
+                &format!("{{shop:mail}}:unique:{digits}"),
+                format!("Lock(\"mail\", {digits})"),
+            ),
+            (
+                &format!("{{shop:mail}}:once:{digits}"),
+                format!("Send(\"mail\", {digits})"),
+            ),
+            ("{shop:mail}:unique:me", "Unknown".to_owned()),
             ("{shop}:names", "OfBeat".to_owned()),
             ("{shop}:outbox:mail", "Outbox(\"mail\")".to_owned()),
             ("{shop:mail}:ready:10", "Unknown".to_owned()),

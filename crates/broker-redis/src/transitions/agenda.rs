@@ -3,16 +3,16 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use lovage_core::{Ailment, AilmentKind, BrokerError, Hand};
+use lovage_core::{Ailment, AilmentKind, BrokerError, FIRINGS_MAX, Hand};
 use redis::Value;
 
 use super::books::{hand_word, texts};
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::reply::{list, number};
-use crate::script::{Script, script};
+use crate::script::{ByHand, by_hand};
 
-static AGENDA: LazyLock<Script> = script!("agenda", Run, ["places"]);
+static AGENDA: LazyLock<ByHand> = by_hand!("agenda", ["places"]);
 
 pub(crate) async fn agenda(
     shared: &Shared,
@@ -22,7 +22,7 @@ pub(crate) async fn agenda(
     let keys = &shared.beat;
     let reply = shared
         .connection
-        .run(&AGENDA, |call| {
+        .run(AGENDA.by(hand), |call| {
             call.keys(&[
                 &keys.versions,
                 &keys.records,
@@ -30,7 +30,8 @@ pub(crate) async fn agenda(
                 &keys.names,
                 &keys.histories,
             ])
-            .arg(hand_word(hand));
+            .arg(hand_word(hand))
+            .arg(FIRINGS_MAX);
             for name in names {
                 call.arg(name.as_ref());
             }

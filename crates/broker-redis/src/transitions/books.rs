@@ -1,17 +1,22 @@
 //! `books.lua`.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use lovage_core::{Books, BrokerError, Hand, QueueName, WorkerId};
+use lovage_core::{Books, BrokerError, Hand, QueueName, WorkerId, hours, span_ms};
 use redis::Value;
 
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::LEASE_FIELDS;
 use crate::reply::{list, number, text};
-use crate::script::{Script, script};
+use crate::script::{ByHand, by_hand};
 
-static BOOKS: LazyLock<Script> = script!("books", Run, ["now", "chunks", "places", "dead"]);
+/// Far longer than a worker hides a callback from the others: who is further off was put there by a clock that has gone back.
+const CALLBACK_PUT_OFF_MAX: Duration = hours(1);
+
+static BOOKS: LazyLock<ByHand> =
+    by_hand!("books", ["now", "chunks", "places", "dead_bytes", "losses"]);
 
 pub(crate) async fn books(
     shared: &Shared,
@@ -31,11 +36,23 @@ pub(crate) async fn books(
         &keys.facts,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
-    names.push(&keys.actives);
+    names.extend([
+        keys.locks.as_str(),
+        &keys.callbacks,
+        &keys.losses,
+        &keys.reports,
+        &keys.suspects,
+        &keys.actives,
+    ]);
+    let now = shared.now();
     let reply = shared
         .connection
-        .run(&BOOKS, |call| {
-            call.keys(&names).arg(hand_word(hand)).arg(LEASE_FIELDS);
+        .run(BOOKS.by(hand), |call| {
+            call.keys(&names)
+                .arg(&now)
+                .arg(hand_word(hand))
+                .arg(LEASE_FIELDS)
+                .arg(span_ms(CALLBACK_PUT_OFF_MAX));
             for worker in unlisted {
                 call.arg(worker.to_string());
             }
@@ -60,8 +77,23 @@ pub(super) fn texts(values: &[Value]) -> Vec<String> {
 
 fn read(reply: Value) -> Option<Books> {
     let items = list(reply)?;
-    let [stored, placed, said, bytes, unused, strays] = items.as_slice() else {
+    let [
+        stored,
+        placed,
+        said,
+        bytes,
+        unused,
+        leases,
+        workers,
+        losses,
+        callbacks,
+    ] = items.as_slice()
+    else {
         return None;
+    };
+    let strays = |strays: &Value| match strays {
+        Value::Array(strays) => Some(texts(strays)),
+        _ => None,
     };
     Some(Books {
         stored: number(stored)?,
@@ -69,9 +101,9 @@ fn read(reply: Value) -> Option<Books> {
         dead_bytes_said: number(said)?,
         dead_bytes: number(bytes),
         unused: String::from_utf8_lossy(text(unused)).into_owned(),
-        stray_leases: match strays {
-            Value::Array(strays) => Some(texts(strays)),
-            _ => None,
-        },
+        stray_leases: strays(leases),
+        stray_workers: strays(workers),
+        losses_beyond: number(losses)?,
+        callbacks_put_off: number(callbacks)?,
     })
 }

@@ -13,7 +13,13 @@ static CANCEL: LazyLock<Script> = script!(
     "cancel",
     Run,
     [
-        "now", "chunks", "envelope", "places", "outcome", "dead", "locks"
+        "now",
+        "chunks",
+        "envelope",
+        "places",
+        "outcome",
+        "dead_bytes",
+        "locks"
     ]
 );
 
@@ -42,6 +48,7 @@ pub(crate) async fn cancel(
                 &result,
                 &keys.locks,
                 &keys.uniques,
+                &keys.callbacks,
             ])
             .arg(id.as_bytes())
             .arg(&shared.channels)

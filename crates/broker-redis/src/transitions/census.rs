@@ -14,7 +14,7 @@ use crate::keys::Keys;
 use crate::reply::{list, text};
 use crate::script::{Script, script};
 
-static CENSUS: LazyLock<Script> = script!("census", Run, ["now", "census"]);
+static CENSUS: LazyLock<Script> = script!("census", Look, ["now", "census"]);
 
 pub(crate) async fn census(
     shared: &Shared,
@@ -64,7 +64,12 @@ pub(super) fn census_keys(keys: &Keys) -> Vec<&str> {
         &keys.ghosts,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
-    names.extend([keys.identities.as_str(), &keys.actives]);
+    names.extend([
+        keys.identities.as_str(),
+        &keys.actives,
+        &keys.locks,
+        &keys.callbacks,
+    ]);
     names
 }
 
@@ -72,7 +77,18 @@ fn read(id: TaskId, said: &Value) -> Option<Census> {
     let said = std::str::from_utf8(text(said)).ok()?;
     let mut parts = said.split('|');
     let bits: Vec<bool> = parts.next()?.bytes().map(|bit| bit == b'1').collect();
-    let &[stored, scheduled, dead, facts, reason, waiting, cancelled] = bits.as_slice() else {
+    let &[
+        stored,
+        scheduled,
+        dead,
+        facts,
+        reason,
+        waiting,
+        cancelled,
+        lock,
+        owed,
+    ] = bits.as_slice()
+    else {
         return None;
     };
     let holders = entries(parts.next()?).map(|holder| {
@@ -109,6 +125,8 @@ fn read(id: TaskId, said: &Value) -> Option<Census> {
         reason,
         waiting,
         cancelled,
+        lock,
+        owed,
     })
 }
 
@@ -122,6 +140,8 @@ pub(super) fn write(census: &Census) -> String {
         census.reason,
         census.waiting,
         census.cancelled,
+        census.lock,
+        census.owed,
     ]
     .map(|bit| if bit { '1' } else { '0' })
     .iter()
@@ -156,11 +176,11 @@ mod tests {
     fn a_census_is_written_as_it_is_read() {
         let worker = "0b".repeat(16);
         for said in [
-            "1000000||5:1:0".to_owned(),
-            format!("1110101|{worker}=7,{worker}=12|0:2:1,9:1:0"),
-            "0000000||?".to_owned(),
-            "1000000||!".to_owned(),
-            "0001000||".to_owned(),
+            "100000000||5:1:0".to_owned(),
+            format!("111010111|{worker}=7,{worker}=12|0:2:1,9:1:0"),
+            "000000000||?".to_owned(),
+            "100000010||!".to_owned(),
+            "000100001||".to_owned(),
         ] {
             let value = Value::BulkString(said.clone().into_bytes());
             let census = read(TaskId::from_bytes([1; 16]), &value).expect("it is one");

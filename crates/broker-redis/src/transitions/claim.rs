@@ -20,7 +20,15 @@ use crate::transitions::{Answer, moved};
 static CLAIM: LazyLock<Script> = script!(
     "claim",
     Run,
-    ["now", "numbers", "chunks", "envelope", "places", "locks"]
+    [
+        "now",
+        "numbers",
+        "chunks",
+        "envelope",
+        "places",
+        "dead_bytes",
+        "locks"
+    ]
 );
 
 pub(crate) async fn claim(

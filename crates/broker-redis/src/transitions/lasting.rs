@@ -3,34 +3,41 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lovage_core::{BrokerError, Hand, QueueName, TaskId, hours, span_ms};
+use lovage_core::{BrokerError, Hand, Passing, QueueName, TaskId, hours, span_ms};
 
 use super::books::{hand_word, texts};
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::hex;
 use crate::reply::list;
-use crate::script::{Script, script};
+use crate::script::{ByHand, by_hand};
 
 /// How long a result is kept that would have been for ever: whoever waits for it has the time to ask.
 const KEPT: Duration = hours(24);
 
-static LASTING: LazyLock<Script> = script!("lasting", Run, []);
+static LASTING: LazyLock<ByHand> = by_hand!("lasting", ["now"]);
 
 pub(crate) async fn lasting(
     shared: &Shared,
     queue: &QueueName,
-    results: &[TaskId],
+    of: Passing,
+    ids: &[TaskId],
     hand: Hand,
 ) -> Result<Vec<TaskId>, BrokerError> {
     let keys = shared.keys(queue);
+    let begin = match of {
+        Passing::Results => &keys.results,
+        Passing::Sends => &keys.onces,
+    };
+    let now = shared.now();
     let reply = shared
         .connection
-        .run(&LASTING, |call| {
-            call.keys(&[&keys.results])
+        .run(LASTING.by(hand), |call| {
+            call.keys(&[begin])
+                .arg(&now)
                 .arg(hand_word(hand))
                 .arg(span_ms(KEPT));
-            for id in results {
+            for id in ids {
                 call.arg(hex(id.as_bytes()));
             }
         })

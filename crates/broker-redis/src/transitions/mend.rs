@@ -13,7 +13,7 @@ use crate::script::{Script, script};
 static MEND: LazyLock<Script> = script!(
     "mend",
     Run,
-    ["now", "chunks", "envelope", "places", "dead", "census"]
+    ["now", "envelope", "places", "dead_bytes", "census"]
 );
 
 pub(crate) async fn mend(
@@ -25,7 +25,7 @@ pub(crate) async fn mend(
 ) -> Result<bool, BrokerError> {
     let keys = shared.keys(queue);
     let mut names = census_keys(&keys);
-    names.extend([keys.meta.as_str(), &keys.bell, &keys.callbacks]);
+    names.extend([keys.meta.as_str(), &keys.bell]);
     let reply = shared
         .connection
         .run(&MEND, |call| {
@@ -63,5 +63,7 @@ fn words(mend: Mend) -> (&'static str, String, String) {
         Mend::DropReason => alone("reason"),
         Mend::DropWaiting => alone("waiting"),
         Mend::DropCancel => alone("cancel"),
+        Mend::DropLock => alone("lock"),
+        Mend::DropCallback => alone("callback"),
     }
 }

@@ -9,9 +9,9 @@ use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::LEASE_FIELDS;
 use crate::reply::list;
-use crate::script::{Script, script};
+use crate::script::{ByHand, by_hand};
 
-static ORPHANS: LazyLock<Script> = script!("orphans", Run, ["places"]);
+static ORPHANS: LazyLock<ByHand> = by_hand!("orphans", ["places"]);
 
 pub(crate) async fn orphans(
     shared: &Shared,
@@ -22,7 +22,7 @@ pub(crate) async fn orphans(
     let keys = shared.keys(queue);
     let reply = shared
         .connection
-        .run(&ORPHANS, |call| {
+        .run(ORPHANS.by(hand), |call| {
             call.keys(&[&keys.identities, &keys.meta, &keys.actives])
                 .arg(hand_word(hand))
                 .arg(LEASE_FIELDS);

@@ -9,9 +9,9 @@ use super::agenda::read;
 use super::books::hand_word;
 use crate::broker::Shared;
 use crate::error::unexpected;
-use crate::script::{Script, script};
+use crate::script::{ByHand, by_hand};
 
-static OUTBOXES: LazyLock<Script> = script!("outboxes", Run, ["places"]);
+static OUTBOXES: LazyLock<ByHand> = by_hand!("outboxes", ["places"]);
 
 pub(crate) async fn outboxes(
     shared: &Shared,
@@ -21,7 +21,7 @@ pub(crate) async fn outboxes(
     let keys = &shared.beat;
     let reply = shared
         .connection
-        .run(&OUTBOXES, |call| {
+        .run(OUTBOXES.by(hand), |call| {
             call.keys(&[&keys.outboxes, &keys.outbox_of])
                 .arg(hand_word(hand));
             for queue in queues {

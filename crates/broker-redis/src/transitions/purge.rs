@@ -10,7 +10,11 @@ use crate::error::unexpected;
 use crate::reply::{list, number};
 use crate::script::{Script, script};
 
-static PURGE: LazyLock<Script> = script!("purge", Run, ["now", "chunks", "places", "dead"]);
+static PURGE: LazyLock<Script> = script!(
+    "purge",
+    Run,
+    ["now", "chunks", "places", "dead_bytes", "dead"]
+);
 
 pub(crate) async fn purge(
     shared: &Shared,
@@ -29,6 +33,7 @@ pub(crate) async fn purge(
                 &keys.reasons,
                 &keys.facts,
                 &keys.locks,
+                &keys.callbacks,
             ]);
             for id in ids {
                 call.arg(id.as_bytes());

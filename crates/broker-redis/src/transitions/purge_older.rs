@@ -10,8 +10,11 @@ use crate::error::unexpected;
 use crate::reply::{list, number};
 use crate::script::{Script, script};
 
-static PURGE_OLDER: LazyLock<Script> =
-    script!("purge_older", Run, ["now", "chunks", "places", "dead"]);
+static PURGE_OLDER: LazyLock<Script> = script!(
+    "purge_older",
+    Run,
+    ["now", "chunks", "places", "dead_bytes", "dead"]
+);
 
 pub(crate) async fn purge_older(
     shared: &Shared,
@@ -30,6 +33,7 @@ pub(crate) async fn purge_older(
                 &keys.reasons,
                 &keys.facts,
                 &keys.locks,
+                &keys.callbacks,
             ])
             .arg(&now)
             .arg(span_ms(age));

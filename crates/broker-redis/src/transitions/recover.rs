@@ -17,7 +17,15 @@ static RECOVER: LazyLock<Script> = script!(
     "recover",
     Run,
     [
-        "now", "chunks", "envelope", "places", "outcome", "dead", "losses", "locks"
+        "now",
+        "chunks",
+        "envelope",
+        "places",
+        "outcome",
+        "dead_bytes",
+        "dead",
+        "losses",
+        "locks"
     ]
 );
 

@@ -13,7 +13,7 @@ use redis::Value;
 static REVIVE: LazyLock<Script> = script!(
     "revive",
     Run,
-    ["now", "chunks", "envelope", "places", "dead", "locks"]
+    ["now", "chunks", "envelope", "places", "dead_bytes", "locks"]
 );
 
 /// Calls until all are answered: a call takes fewer where the envelopes are large.
@@ -35,6 +35,7 @@ pub(crate) async fn revive(
         &keys.uniques,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
+    names.push(&keys.callbacks);
     let now = shared.now();
     let mut answers = Vec::with_capacity(ids.len());
     while answers.len() < ids.len() {

@@ -12,7 +12,7 @@ use crate::script::{Script, script};
 static REVIVE_EDITED: LazyLock<Script> = script!(
     "revive_edited",
     Refuse,
-    ["now", "chunks", "envelope", "places", "dead", "locks"]
+    ["now", "chunks", "envelope", "places", "dead_bytes", "locks"]
 );
 
 pub(crate) async fn revive_edited(
@@ -34,6 +34,7 @@ pub(crate) async fn revive_edited(
         &keys.uniques,
     ];
     names.extend(keys.ready.iter().map(String::as_str));
+    names.push(&keys.callbacks);
     let now = shared.now();
     let reply = shared
         .connection

@@ -21,7 +21,14 @@ static SETTLE: LazyLock<Script> = script!(
     "settle",
     Run,
     [
-        "now", "chunks", "envelope", "places", "outcome", "dead", "locks"
+        "now",
+        "chunks",
+        "envelope",
+        "places",
+        "outcome",
+        "dead_bytes",
+        "dead",
+        "locks"
     ]
 );
 

@@ -8,7 +8,7 @@ use redis::Value;
 use crate::broker::Shared;
 use crate::script::{Script, script};
 
-static TASK_IDS: LazyLock<Script> = script!("task_ids", Run, ["places"]);
+static TASK_IDS: LazyLock<Script> = script!("task_ids", Look, ["places"]);
 
 /// As a scan answers: the next cursor, and ids.
 pub(crate) async fn task_ids(

@@ -10,7 +10,7 @@ use crate::error::unexpected;
 use crate::reply::list;
 use crate::script::{Script, script};
 
-static WRONG_TYPES: LazyLock<Script> = script!("wrong_types", Run, []);
+static WRONG_TYPES: LazyLock<Script> = script!("wrong_types", Look, []);
 
 pub(crate) async fn wrong_types(
     shared: &Shared,

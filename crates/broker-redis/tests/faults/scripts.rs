@@ -125,7 +125,7 @@ async fn rubbish_in_a_ready_list_is_kept_as_a_dead_letter() {
 /// written nothing.
 #[tokio::test]
 async fn a_key_of_the_wrong_type_is_reported_and_nothing_is_written() {
-    const KEYS: [&str; 16] = [
+    const KEYS: [&str; 20] = [
         "meta",
         "tasks",
         "ready:9",
@@ -142,6 +142,10 @@ async fn a_key_of_the_wrong_type_is_reported_and_nothing_is_written() {
         "ghosts",
         "waiting",
         "bell",
+        "reports",
+        "losses",
+        "locks",
+        "callbacks",
     ];
     let server = RedisServer::start().await;
     let mut refusals = 0;
@@ -255,6 +259,8 @@ impl Prepared {
         let tasks = vec![at_level(0), at_level(9), later.encode().unwrap()];
         broker.enqueue(&mail, tasks).await.unwrap();
         let ready = send(broker, 1).await[0];
+        // Another look, and the lost one is forgotten.
+        broker.recover(&mail, ms(0)).await.unwrap();
         Self {
             worker,
             held,

@@ -30,6 +30,10 @@ pub struct Census {
     pub waiting: bool,
     /// Whether it is marked as cancelled.
     pub cancelled: bool,
+    /// Whether a key is noted that it holds, or held.
+    pub lock: bool,
+    /// Whether its callback is owed.
+    pub owed: bool,
 }
 
 /// A worker that holds a task.
@@ -86,6 +90,10 @@ pub enum Mend {
     DropWaiting,
     /// It is not marked as cancelled.
     DropCancel,
+    /// No key is noted.
+    DropLock,
+    /// No callback is owed.
+    DropCallback,
 }
 
 /// What is to be made of a task.
@@ -146,6 +154,8 @@ impl Census {
                 self.cancelled && (self.holders.is_empty() || !self.stored),
                 Mend::DropCancel,
             ),
+            (self.lock && !self.stored, Mend::DropLock),
+            (self.owed && !self.dead, Mend::DropCallback),
         ];
         ills.extend(
             notes
@@ -225,6 +235,8 @@ mod tests {
             reason: false,
             waiting: false,
             cancelled: false,
+            lock: false,
+            owed: false,
         }
     }
 
@@ -283,6 +295,28 @@ mod tests {
             mends(&ready(0, 1)),
             [Mend::SetGhosts(5, 0), Mend::MakeReady]
         );
+    }
+
+    #[test]
+    fn what_is_noted_of_a_task_goes_with_it() {
+        let gone = Census {
+            stored: false,
+            lock: true,
+            owed: true,
+            ..ready(0, 0)
+        };
+        assert_eq!(mends(&gone), [Mend::DropLock, Mend::DropCallback]);
+        // Only the dead are called back.
+        let alive = Census {
+            stored: true,
+            ..gone.clone()
+        };
+        assert!(mends(&alive).contains(&Mend::DropCallback));
+        let dead = Census {
+            dead: true,
+            ..alive
+        };
+        assert_eq!(dead.diagnose(), Diagnosis::Sound);
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl ServerLook {
             say(AilmentKind::Role, what);
         }
         let wanted = number(self.config("min-replicas-to-write"));
-        let replicas = number(self.info("connected_slaves"));
+        let replicas = self.good_replicas();
         if let (Some(wanted), Some(replicas)) = (wanted, replicas)
             && replicas < wanted
         {
@@ -109,6 +109,18 @@ impl ServerLook {
         found
     }
 
+    /// Why it refuses all writes, if it says so.
+    pub fn refuses_writes(&self) -> Option<&'static str> {
+        let wanted = number(self.config("min-replicas-to-write")).unwrap_or_default();
+        if self.good_replicas().is_some_and(|good| good < wanted) {
+            return Some("it has fewer replicas than min-replicas-to-write");
+        }
+        if self.info("aof_last_write_status") == Some("err") {
+            return Some("its append-only file cannot be written");
+        }
+        None
+    }
+
     /// What its end may take, as far as it says (docs/guarantees.md, 14).
     pub fn keeps(&self) -> Option<&'static str> {
         Some(
@@ -129,6 +141,12 @@ impl ServerLook {
             .saturating_sub(after.get())
             .max(before.get().saturating_sub(theirs.get()));
         self.clock_apart_ms = Some(apart);
+    }
+
+    /// How many replicas answer in time, where that counts; else how many are connected.
+    fn good_replicas(&self) -> Option<u64> {
+        let good = self.info("min_slaves_good_slaves");
+        number(good.or_else(|| self.info("connected_slaves")))
     }
 
     fn info(&self, name: &str) -> Option<&str> {
@@ -206,6 +224,12 @@ mod tests {
             (
                 &[("min-replicas-to-write", "2")],
                 &[("connected_slaves", "1")],
+                Some(AilmentKind::Replication),
+            ),
+            // One that is connected and lags behind counts for nothing.
+            (
+                &[("min-replicas-to-write", "1")],
+                &[("connected_slaves", "1"), ("min_slaves_good_slaves", "0")],
                 Some(AilmentKind::Replication),
             ),
             (

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, Mend, QueueName,
-    ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
+    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, LockKey, Mend,
+    Passing, QueueName, ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
 };
 
 use super::AnyBroker;
@@ -67,10 +67,21 @@ impl Checkup for AnyBroker {
     async fn lasting(
         &self,
         queue: &QueueName,
-        results: &[TaskId],
+        of: Passing,
+        ids: &[TaskId],
         hand: Hand,
     ) -> Result<Vec<TaskId>, BrokerError> {
-        each!(self, broker => broker.lasting(queue, results, hand).await)
+        each!(self, broker => broker.lasting(queue, of, ids, hand).await)
+    }
+
+    async fn locks(
+        &self,
+        queue: &QueueName,
+        keys: &[LockKey],
+        tasks: &[TaskId],
+        hand: Hand,
+    ) -> Result<Vec<Ailment>, BrokerError> {
+        each!(self, broker => broker.locks(queue, keys, tasks, hand).await)
     }
 
     async fn agenda_shelf(

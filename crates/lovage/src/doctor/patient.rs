@@ -65,6 +65,8 @@ impl Round<'_> {
             Shelf::Waiting,
             Shelf::Cancels,
             Shelf::Ghosts,
+            Shelf::Locks,
+            Shelf::Callbacks,
         ]);
         shelves.extend(workers.iter().copied().map(Shelf::Active));
         for shelf in shelves {
@@ -86,7 +88,7 @@ impl Round<'_> {
         queue: &QueueName,
         workers: &[WorkerId],
     ) -> Result<Option<Vec<WorkerId>>, BrokerError> {
-        let (hand, repaired) = (self.doctor.hand, self.repairs());
+        let (hand, repaired) = (self.hand, self.repairs());
         let mut unlisted = Vec::new();
         for workers in workers.chunks(CHECKED_MAX) {
             let call = async |broker: &AnyBroker| broker.orphans(queue, workers, hand).await;
@@ -132,7 +134,10 @@ impl Round<'_> {
             } else if part == Shelf::Ghosts {
                 // Whether they stand for entries is seen in the ready lists alone.
                 patient.suspects.extend(page.found);
-            } else if self.ask(patient, &page.found).await?.is_none() {
+            } else if self.ask(patient, &page.found).await?.is_none()
+                || (part == Shelf::Locks
+                    && self.check_locks(queue, &[], &page.found).await?.is_none())
+            {
                 return Ok(None);
             }
             match page.next {
@@ -267,7 +272,7 @@ impl Round<'_> {
     }
 
     async fn check_books(&mut self, patient: &Patient<'_>) -> Result<Option<()>, BrokerError> {
-        let (queue, unlisted, hand) = (patient.queue, &patient.unlisted, self.doctor.hand);
+        let (queue, unlisted, hand) = (patient.queue, &patient.unlisted, self.hand);
         let call = async |broker: &AnyBroker| broker.books(queue, unlisted, hand).await;
         let Some(books) = self.call(call).await? else {
             return Ok(None);
@@ -288,13 +293,33 @@ impl Round<'_> {
             let what = format!("{:?} of its account", books.unused);
             self.ail(AilmentKind::UnusedPlace, place, what, repaired);
         }
-        for worker in books.stray_leases.iter().flatten() {
-            let what = format!("worker {worker}");
-            self.ail(AilmentKind::StrayLease, place, what, repaired);
+        for (kind, workers) in [
+            (AilmentKind::StrayLease, &books.stray_leases),
+            (AilmentKind::StrayWorker, &books.stray_workers),
+        ] {
+            for worker in workers.iter().flatten() {
+                self.ail(kind, place, format!("worker {worker}"), repaired);
+            }
+            if workers.is_none() {
+                let what = format!("{place}: too many workers to look for {kind}");
+                self.report.doubt(what);
+            }
         }
-        if books.stray_leases.is_none() {
-            self.report
-                .doubt(format!("{place}: too many leases to look at"));
+        for (kind, count, noun) in [
+            (
+                AilmentKind::Overlong,
+                books.losses_beyond,
+                "the oldest losses",
+            ),
+            (
+                AilmentKind::LateCallback,
+                books.callbacks_put_off,
+                "callbacks",
+            ),
+        ] {
+            if 0 < count {
+                self.ail(kind, place, format!("{count} of {noun}"), repaired);
+            }
         }
         match books.placed {
             Some(placed) if placed == books.stored => {}

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, AilmentKind, BrokerError, CHECKED_MAX, Checkup, Hand, QueueName,
-    StoredFrom, TaskId, WorkerId,
+    Agenda, AgendaShelf, Ailment, AilmentKind, BrokerError, CHECKED_MAX, Checkup, Hand, LockKey,
+    Passing, QueueName, StoredFrom, StoredPage, TaskId, WorkerId,
 };
 
 use super::{Doctor, Report};
@@ -15,6 +15,7 @@ use crate::any_broker::AnyBroker;
 pub(super) struct Round<'a> {
     pub(super) doctor: &'a Doctor,
     pub(super) report: Report,
+    pub(super) hand: Hand,
     calls: u64,
     /// What there is, and who holds something there.
     queues: BTreeMap<QueueName, BTreeSet<WorkerId>>,
@@ -30,6 +31,7 @@ impl<'a> Round<'a> {
         Self {
             doctor,
             report: Report::default(),
+            hand: doctor.hand,
             calls: 0,
             queues: queues.map(|queue| (queue, BTreeSet::new())).collect(),
             all_lists: false,
@@ -39,27 +41,48 @@ impl<'a> Round<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<Report, BrokerError> {
-        self.walk().await?;
+        self.look_at_servers().await?;
+        self.walk().await;
         for (queue, workers) in std::mem::take(&mut self.queues) {
             let examined = self.examine(&queue, &workers).await;
             self.told(queue.as_str(), examined);
         }
         let examined = self.examine_schedules().await;
         self.told("schedules", examined);
-        let servers = self.call(async |broker| broker.servers().await).await;
-        if let Some(servers) = self.told("servers", servers) {
-            for server in &servers {
-                for ailment in server.ailments() {
-                    self.report.note(ailment);
-                }
-                for untold in &server.untold {
-                    let what = format!("{}: could not be looked at: {untold}", server.address);
-                    self.report.doubt(what);
-                }
-            }
-            self.report.servers = servers;
-        }
         Ok(self.report)
+    }
+
+    /// What the servers say of themselves. Only the first call decides whether there is a broker at all.
+    async fn look_at_servers(&mut self) -> Result<(), BrokerError> {
+        let from = StoredFrom::default();
+        if let Err(error @ (BrokerError::Unknown(_) | BrokerError::Refused(_))) =
+            self.call(async |broker| broker.stored(from).await).await
+        {
+            return Err(error);
+        }
+        let servers = self.call(async |broker| broker.servers().await).await;
+        let Some(servers) = self.told("servers", servers) else {
+            return Ok(());
+        };
+        for server in &servers {
+            for ailment in server.ailments() {
+                self.report.note(ailment);
+            }
+            for untold in &server.untold {
+                let what = format!("{}: could not be looked at: {untold}", server.address);
+                self.report.doubt(what);
+            }
+            // Each call would only wait out its deadline.
+            if let Some(why) = server.refuses_writes()
+                && self.repairs()
+            {
+                self.hand = Hand::Look;
+                let what = format!("{}: nothing is repaired: {why}", server.address);
+                self.report.doubt(what);
+            }
+        }
+        self.report.servers = servers;
+        Ok(())
     }
 
     /// One call to the broker, after the pause, unless there were enough.
@@ -88,7 +111,7 @@ impl<'a> Round<'a> {
     }
 
     pub(super) fn repairs(&self) -> bool {
-        self.doctor.hand == Hand::Repair
+        self.hand == Hand::Repair
     }
 
     /// What came of it, unless it is to be told that nothing did.
@@ -113,69 +136,122 @@ impl<'a> Round<'a> {
         wanted.is_empty() || wanted.iter().any(|wanted| wanted.as_str() == name)
     }
 
-    /// All keys. Only the first call decides whether there is a broker at all.
-    async fn walk(&mut self) -> Result<(), BrokerError> {
+    /// All keys.
+    async fn walk(&mut self) {
         let mut from = StoredFrom::default();
+        let mut walked: Vec<String> = Vec::new();
+        let mut followed = true;
         loop {
-            let page = match self.call(async |broker| broker.stored(from).await).await {
-                Err(error @ (BrokerError::Unknown(_) | BrokerError::Refused(_)))
-                    if from == StoredFrom::default() =>
-                {
-                    return Err(error);
-                }
-                page => self.told("keys", page),
+            let page = self.call(async |broker| broker.stored(from).await).await;
+            let Some(page) = self.told("keys", page) else {
+                return;
             };
-            let Some(page) = page else { return Ok(()) };
-            self.report.looked_at += page.looked_at;
-            for queue in page.queues {
-                if self.is_wanted(&queue) {
-                    self.queues.entry(queue).or_default();
-                }
+            let next = page.next;
+            if walked.last() != Some(&page.server) && !page.server.is_empty() {
+                // Behind its first page a walk stays where it began.
+                followed &= from.cursor == 0;
+                walked.push(page.server.clone());
             }
-            for (queue, worker) in page.lists {
-                if let Some(workers) = self.queues.get_mut(&queue) {
-                    workers.insert(worker);
-                }
-            }
-            let mut results: BTreeMap<QueueName, Vec<TaskId>> = BTreeMap::new();
-            for (queue, id) in page.results {
-                if self.is_wanted(&queue) {
-                    results.entry(queue).or_default().push(id);
-                }
-            }
-            for (queue, ids) in results {
-                let checked = self.check_results(&queue, &ids).await;
-                self.told(queue.as_str(), checked);
-            }
-            self.schedules.extend(page.histories);
-            self.outboxes.extend(page.outboxes);
-            for key in page.unknown {
-                self.ail(AilmentKind::UnknownKey, "keys", key, false);
-            }
-            match page.next {
+            self.keep(page).await;
+            match next {
                 Some(next) => from = next,
                 None => break,
             }
         }
-        self.all_lists = true;
-        Ok(())
+        let servers = self.report.servers.iter();
+        let known: BTreeSet<&str> = servers.map(|server| server.address.as_str()).collect();
+        if followed && walked.iter().map(String::as_str).collect::<BTreeSet<_>>() == known {
+            self.all_lists = true;
+        } else {
+            let what = "keys: the servers changed meanwhile, some may not have been looked at";
+            self.report.doubt(what.to_owned());
+        }
     }
 
-    async fn check_results(
+    /// Remembers what is looked at queue by queue, and looks at the rest.
+    async fn keep(&mut self, page: StoredPage) {
+        self.report.looked_at += page.looked_at;
+        for queue in page.queues {
+            if self.is_wanted(&queue) {
+                self.queues.entry(queue).or_default();
+            }
+        }
+        for (queue, worker) in page.lists {
+            if let Some(workers) = self.queues.get_mut(&queue) {
+                workers.insert(worker);
+            }
+        }
+        for (of, ids) in [
+            (Passing::Results, page.results),
+            (Passing::Sends, page.sends),
+        ] {
+            for (queue, ids) in self.by_queue(ids) {
+                let checked = self.check_passing(&queue, of, &ids).await;
+                self.told(queue.as_str(), checked);
+            }
+        }
+        for (queue, keys) in self.by_queue(page.locks) {
+            let checked = self.check_locks(&queue, &keys, &[]).await;
+            self.told(queue.as_str(), checked);
+        }
+        self.schedules.extend(page.histories);
+        self.outboxes.extend(page.outboxes);
+        for key in page.unknown {
+            self.ail(AilmentKind::UnknownKey, "keys", key, false);
+        }
+    }
+
+    fn by_queue<T>(&self, found: Vec<(QueueName, T)>) -> BTreeMap<QueueName, Vec<T>> {
+        let mut sorted: BTreeMap<QueueName, Vec<T>> = BTreeMap::new();
+        for (queue, thing) in found {
+            if self.is_wanted(&queue) {
+                sorted.entry(queue).or_default().push(thing);
+            }
+        }
+        sorted
+    }
+
+    async fn check_passing(
         &mut self,
         queue: &QueueName,
+        of: Passing,
         ids: &[TaskId],
     ) -> Result<Option<()>, BrokerError> {
-        let hand = self.doctor.hand;
+        let hand = self.hand;
+        let noun = match of {
+            Passing::Results => "result of task",
+            Passing::Sends => "idempotent send",
+        };
         for ids in ids.chunks(CHECKED_MAX) {
-            let call = async |broker: &AnyBroker| broker.lasting(queue, ids, hand).await;
+            let call = async |broker: &AnyBroker| broker.lasting(queue, of, ids, hand).await;
             let Some(lasting) = self.call(call).await? else {
                 return Ok(None);
             };
             for id in lasting {
-                let what = format!("of task {id}");
-                let repaired = self.repairs();
-                self.ail(AilmentKind::LastingResult, queue.as_str(), what, repaired);
+                let (what, repaired) = (format!("{noun} {id}"), self.repairs());
+                self.ail(AilmentKind::Lasting, queue.as_str(), what, repaired);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// Looks at keys of unique tasks, or at what is noted of the keys of `tasks`.
+    pub(super) async fn check_locks(
+        &mut self,
+        queue: &QueueName,
+        keys: &[LockKey],
+        tasks: &[TaskId],
+    ) -> Result<Option<()>, BrokerError> {
+        let hand = self.hand;
+        let parts = keys.chunks(CHECKED_MAX).map(|keys| (keys, &[][..]));
+        let parts = parts.chain(tasks.chunks(CHECKED_MAX).map(|tasks| (&[][..], tasks)));
+        for (keys, tasks) in parts {
+            let call = async |broker: &AnyBroker| broker.locks(queue, keys, tasks, hand).await;
+            let Some(found) = self.call(call).await? else {
+                return Ok(None);
+            };
+            for ailment in found {
+                self.report.note(ailment);
             }
         }
         Ok(Some(()))
@@ -206,7 +282,7 @@ impl<'a> Round<'a> {
                 }
             }
         }
-        let hand = self.doctor.hand;
+        let hand = self.hand;
         let schedules: Vec<Bytes> = std::mem::take(&mut self.schedules).into_iter().collect();
         let outboxes: Vec<Bytes> = std::mem::take(&mut self.outboxes).into_iter().collect();
         for (of, names) in [(Agenda::Schedules, schedules), (Agenda::Outboxes, outboxes)] {
