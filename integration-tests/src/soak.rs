@@ -64,7 +64,7 @@ pub async fn run(options: &Options) -> Result<Findings> {
     let beat = stage.beat().variable("RUST_LOG", "error");
     let mut processes = [worker.spawn(), worker.spawn(), beat.spawn()];
     stage.known_workers(2).await;
-    let load = Load::prepare(&stage).await?;
+    let load = Load::prepare(&stage, processes.iter().map(Process::pid).collect()).await?;
     let before = Sample::take(&stage, &processes).await?;
 
     let began = Instant::now();
@@ -76,6 +76,7 @@ pub async fn run(options: &Options) -> Result<Findings> {
         during.push(Sample::take(&stage, &processes).await?);
     }
     let sent = load.end(&stage).await?;
+    memory::check_passing(&stage, sent).await?;
     let after = at_base(&stage, &processes, &before).await?;
     Ok(Findings {
         sent,

@@ -1,9 +1,11 @@
 //! How much memory each process has, and how many keys Redis.
 
 use std::collections::HashMap;
+use std::time::Duration;
 use std::{fmt, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use lovage_core::{hours, ms};
 
 use crate::process::Process;
 use crate::stage::Stage;
@@ -11,12 +13,27 @@ use crate::stage::Stage;
 const KEYS_SHOWN: &str = "20";
 const RUN_OUT: &str = r"
 local page = redis.call('SCAN', ARGV[1], 'COUNT', 1000)
-local ended = 0
 for _, key in ipairs(page[2]) do
-  if 0 < redis.call('PTTL', key) then ended = ended + redis.call('PEXPIRE', key, 1) end
+  if 0 < redis.call('PTTL', key) then redis.call('PEXPIRE', key, 1) end
 end
-return {page[1], ended}
+return page[1]
 ";
+/// How many keys of a page run out by themselves, and when the last of them does, in ms.
+const PASSING: &str = r"
+local page = redis.call('SCAN', ARGV[1], 'COUNT', 1000)
+local passing, longest = 0, 0
+for _, key in ipairs(page[2]) do
+  local left = redis.call('PTTL', key)
+  if 0 < left then passing, longest = passing + 1, math.max(longest, left) end
+end
+return {page[1], passing, longest}
+";
+/// The outcomes of cancelled tasks are kept so long, and nothing longer.
+const KEPT_MAX: Duration = hours(1);
+/// Of so many sends at most one leaves a key that is kept for a while: those that are cancelled, or dead and then taken away.
+const SENDS_PER_KEY: u64 = 5;
+/// And so many more, of all that is kept for some seconds.
+const KEPT_SHORT: u64 = 5_000;
 
 /// One look at all of them.
 #[derive(Clone, Debug)]
@@ -63,15 +80,39 @@ fn passing(keyspace: &HashMap<String, String>) -> u64 {
         .unwrap_or_default()
 }
 
+/// Checks that what stays for a while is not more, and does not stay longer, than this load makes it.
+pub(crate) async fn check_passing(stage: &Stage, sent: u64) -> Result<()> {
+    let (mut cursor, mut passing, mut longest) = ("0".to_owned(), 0, 0);
+    loop {
+        let page: (String, u64, u64) = stage.redis.cli(&["EVAL", PASSING, "0", &cursor]).await?;
+        passing += page.1;
+        longest = longest.max(page.2);
+        cursor = page.0;
+        if cursor == "0" {
+            break;
+        }
+    }
+    ensure!(
+        ms(longest) <= KEPT_MAX,
+        "a key stays for {:?}, and nothing here is kept longer than {KEPT_MAX:?}",
+        ms(longest)
+    );
+    let passing_max = sent / SENDS_PER_KEY + KEPT_SHORT;
+    ensure!(
+        passing <= passing_max,
+        "{passing} keys stay for a while, and {sent} sends leave {passing_max} at most"
+    );
+    Ok(())
+}
+
 /// Lets what runs out by itself run out now: the outcomes of cancelled tasks are kept for an hour.
 pub(crate) async fn let_run_out(stage: &Stage) -> Result<()> {
     let mut cursor = "0".to_owned();
     loop {
-        let (next, _): (String, u64) = stage.redis.cli(&["EVAL", RUN_OUT, "0", &cursor]).await?;
-        if next == "0" {
+        cursor = stage.redis.cli(&["EVAL", RUN_OUT, "0", &cursor]).await?;
+        if cursor == "0" {
             return Ok(());
         }
-        cursor = next;
     }
 }
 
