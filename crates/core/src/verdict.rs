@@ -37,6 +37,20 @@ pub enum Verdict {
     Bury(Failure),
 }
 
+impl Verdict {
+    /// Its name in events.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::RetryIn(_) => "retry",
+            Self::Park(_) => "park",
+            Self::Snooze(_) => "snooze",
+            Self::Release => "release",
+            Self::Bury(_) => "bury",
+        }
+    }
+}
+
 /// Decides what becomes of a task whose run number `attempt` (1 for the first) has ended.
 ///
 /// `random` in 0 to 1 decides the jitter of the backoff. `keep` is the span for which its result is kept.

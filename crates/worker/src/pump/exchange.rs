@@ -269,7 +269,9 @@ where
                     self.queues[place].seat.ask_callbacks();
                 }
                 // The one event that says a task's verdict was taken: what a history of a run is checked against.
-                tracing::trace!(target: "lovage_worker::settled", %id, fence = fence.number);
+                tracing::trace!(
+                    target: "lovage_worker::settled", %id, fence = fence.number, verdict = verdict.name()
+                );
             }
             self.forget(outgoing.place);
         }
