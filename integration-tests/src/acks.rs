@@ -12,7 +12,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::journal::record_ack;
+use crate::journal::{Taken, record_ack};
 
 /// The variable that asks a worker process to write its acknowledgements.
 pub(crate) const ACKS_VARIABLE: &str = "LOVAGE_TEST_ACKS";
@@ -42,7 +42,11 @@ impl<S: Subscriber> Layer<S> for Acks {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut ack = Ack::default();
         event.record(&mut ack);
-        record_ack(&ack.id, ack.fence);
+        record_ack(
+            ack.verdict.expect("the event names the verdict"),
+            &ack.id,
+            ack.fence,
+        );
     }
 }
 
@@ -50,12 +54,19 @@ impl<S: Subscriber> Layer<S> for Acks {
 struct Ack {
     id: String,
     fence: u64,
+    verdict: Option<Taken>,
 }
 
 impl Visit for Ack {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "id" {
             self.id = format!("{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "verdict" {
+            self.verdict = Taken::named(value);
         }
     }
 

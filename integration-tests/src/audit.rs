@@ -27,6 +27,12 @@ add('facts', redis.call('HKEYS', q .. ':facts'))
 add('cancelled', redis.call('SMEMBERS', q .. ':cancels'))
 add('awaited', redis.call('HKEYS', q .. ':waiting'))
 add('suspect', redis.call('HKEYS', q .. ':suspects'))
+add('locked', redis.call('HKEYS', q .. ':locks'))
+for _, key in ipairs(redis.call('KEYS', q .. ':unique:*')) do
+  -- Others run out by themselves.
+  if redis.call('PTTL', key) < 0 then add('key', { string.sub(redis.call('GET', key), 1, 16) }) end
+end
+add('owing', redis.call('ZRANGE', q .. ':callbacks', 0, -1))
 add('identity', redis.call('ZRANGE', q .. ':identities', 0, -1))
 local ghosts = redis.call('HGETALL', q .. ':ghosts')
 for i = 1, #ghosts, 2 do
@@ -59,6 +65,12 @@ pub enum Place {
     Awaited,
     /// An entry in a list of ready tasks stands for nothing.
     Ghost,
+    /// It holds the key of a unique task, or did and may hold it again.
+    Locked,
+    /// The key of a unique task is held for it, without an end.
+    Key,
+    /// Its callback is owed.
+    Owing,
     /// Not a task: a worker that recovery watches.
     Suspect,
     /// Not a task: a registered worker.
@@ -119,6 +131,7 @@ impl Audit {
                 && count(Place::Cancelled) <= count(Place::Active)
                 && count(Place::Facts) <= stored
                 && count(Place::Awaited) <= stored
+                && count(Place::Owing) <= count(Place::Dead)
         });
         assert!(wrong.is_empty(), "not in exactly one place:\n{wrong}");
     }
@@ -130,7 +143,9 @@ impl Audit {
             let is_dead = places.contains(&Place::Dead);
             places.iter().all(|place| match place {
                 Place::Identity => true,
-                Place::Dead | Place::Reason | Place::Stored | Place::Facts => is_dead,
+                Place::Dead | Place::Reason | Place::Stored | Place::Facts | Place::Locked => {
+                    is_dead
+                }
                 _ => false,
             })
         });
@@ -169,6 +184,9 @@ fn read_place(word: &str) -> Place {
         "cancelled" => Place::Cancelled,
         "awaited" => Place::Awaited,
         "ghost" => Place::Ghost,
+        "locked" => Place::Locked,
+        "key" => Place::Key,
+        "owing" => Place::Owing,
         "suspect" => Place::Suspect,
         "identity" => Place::Identity,
         other => panic!("not a place: {other:?}"),

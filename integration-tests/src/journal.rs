@@ -11,6 +11,8 @@ use lovage_core::{Clock, Millis, TaskContext, TaskId};
 
 /// The variable that tells a worker process where the journal is.
 pub(crate) const JOURNAL_VARIABLE: &str = "LOVAGE_TEST_JOURNAL";
+/// The variable by which a child of the process lane knows its worker.
+const PARENT_VARIABLE: &str = "LOVAGE_PROCESS_LANE_OF";
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +23,49 @@ pub enum Event {
     Cancelled,
     /// The body has done its work.
     End,
-    /// The broker has taken a verdict of the worker: written by [`crate::acks`], where a test asks for it.
-    Ack,
+    /// The body answers an error.
+    Failed,
+    /// The broker has taken this verdict of the worker: written by [`crate::acks`], where a test asks for it.
+    Ack(Taken),
+}
+
+/// A verdict that the broker has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The task is gone.
+    Done,
+    /// It runs again in its next attempt.
+    Retry,
+    /// It is put off, unknown to the worker.
+    Park,
+    /// It runs again in the same attempt, as its body asked.
+    Snooze,
+    /// It was given back.
+    Release,
+    /// It is a dead letter.
+    Bury,
+}
+
+impl Taken {
+    const ALL: [(&str, Self); 6] = [
+        ("done", Self::Done),
+        ("retry", Self::Retry),
+        ("park", Self::Park),
+        ("snooze", Self::Snooze),
+        ("release", Self::Release),
+        ("bury", Self::Bury),
+    ];
+
+    /// The one of this name, as [`Verdict::name`](lovage_core::Verdict::name) spells it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(own, _)| *own == name);
+        found.map(|(_, taken)| *taken)
+    }
+
+    fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, taken)| *taken == self);
+        found.map_or("", |(name, _)| name)
+    }
 }
 
 impl fmt::Display for Event {
@@ -31,7 +74,8 @@ impl fmt::Display for Event {
             Self::Start => "start",
             Self::Cancelled => "cancelled",
             Self::End => "end",
-            Self::Ack => "ack",
+            Self::Failed => "failed",
+            Self::Ack(taken) => taken.name(),
         })
     }
 }
@@ -49,10 +93,16 @@ pub struct Entry {
     pub fence: u64,
     /// With how many losses before it.
     pub losses: u32,
+    /// With how many snoozes before it.
+    pub snoozes: u32,
     /// In which process.
     pub pid: u32,
+    /// Of which worker: the same process, but for a body in the process lane.
+    pub worker: u32,
     /// When, by this host's clock, which is also Redis's.
     pub at: Millis,
+    /// Sent by which other task.
+    pub parent: Option<TaskId>,
 }
 
 /// Writes a line into the journal of this process.
@@ -60,21 +110,43 @@ pub struct Entry {
 /// One `write` in append mode: lines of several processes do not mix, and a line that was written is there even
 /// where the process is killed at the next instruction.
 pub(crate) fn record(event: Event, context: &TaskContext) {
-    write(
+    write(&Entry {
         event,
-        &context.id(),
-        context.attempt(),
-        context.fence(),
-        context.losses(),
-    );
+        id: context.id(),
+        attempt: context.attempt(),
+        fence: context.fence(),
+        losses: context.losses(),
+        snoozes: context.snoozes(),
+        pid: process::id(),
+        worker: worker(),
+        at: Clock::System.now(),
+        parent: context.parent(),
+    });
 }
 
 /// Writes that the broker has taken a verdict.
-pub(crate) fn record_ack(id: &impl fmt::Display, fence: u64) {
-    write(Event::Ack, id, 0, fence, 0);
+pub(crate) fn record_ack(taken: Taken, id: &str, fence: u64) {
+    write(&Entry {
+        event: Event::Ack(taken),
+        id: id.parse().expect("the event names a task"),
+        attempt: 0,
+        fence,
+        losses: 0,
+        snoozes: 0,
+        pid: process::id(),
+        worker: process::id(),
+        at: Clock::System.now(),
+        parent: None,
+    });
 }
 
-fn write(event: Event, id: &impl fmt::Display, attempt: u32, fence: u64, losses: u32) {
+/// The worker whose process this is, or whose child.
+fn worker() -> u32 {
+    let parent = env::var(PARENT_VARIABLE).ok();
+    parent.map_or_else(process::id, |pid| pid.parse().expect("the id of a process"))
+}
+
+fn write(entry: &Entry) {
     static FILE: OnceLock<File> = OnceLock::new();
     let mut file = FILE.get_or_init(|| {
         let path = env::var_os(JOURNAL_VARIABLE).expect("a test says where the journal is");
@@ -84,13 +156,32 @@ fn write(event: Event, id: &impl fmt::Display, attempt: u32, fence: u64, losses:
             .open(path)
             .expect("the folder of the journal is there")
     });
-    let line = format!(
-        "{event} {id} {attempt} {fence} {losses} {} {}\n",
-        process::id(),
-        Clock::System.now().get(),
-    );
+    let line = format!("{entry}\n");
     file.write_all(line.as_bytes())
         .expect("the disk has room for a line");
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            event,
+            id,
+            attempt,
+            fence,
+            losses,
+            snoozes,
+            pid,
+            worker,
+            at,
+            parent,
+        } = self;
+        let at = at.get();
+        write!(
+            f,
+            "{event} {id} {attempt} {fence} {losses} {snoozes} {pid} {worker} {at}"
+        )?;
+        parent.map_or(Ok(()), |parent| write!(f, " {parent}"))
+    }
 }
 
 /// The journal as the test reads it.
@@ -170,25 +261,29 @@ impl Journal {
 }
 
 fn parse(line: &str) -> Entry {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [event, id, attempt, fence, losses, pid, at] = words[..] else {
-        panic!("not a line of a journal: {line:?}");
+    let mut words = line.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let number = |word: &str| {
+        let number = word.parse::<u64>();
+        number.unwrap_or_else(|_| panic!("not a line of a journal: {line:?}"))
     };
-    let number = |word: &str| word.parse::<u64>().expect("a number");
-    let small = |word: &str| word.parse::<u32>().expect("a small number");
+    let small = |word: &str| u32::try_from(number(word)).expect("a small number");
     Entry {
-        event: match event {
+        event: match word() {
             "start" => Event::Start,
             "cancelled" => Event::Cancelled,
             "end" => Event::End,
-            "ack" => Event::Ack,
-            other => panic!("not an event: {other:?}"),
+            "failed" => Event::Failed,
+            other => Event::Ack(Taken::named(other).expect("an event")),
         },
-        id: id.parse().expect("a task id"),
-        attempt: small(attempt),
-        fence: number(fence),
-        losses: small(losses),
-        pid: small(pid),
-        at: Millis::new(number(at)),
+        id: word().parse().expect("a task id"),
+        attempt: small(word()),
+        fence: number(word()),
+        losses: small(word()),
+        snoozes: small(word()),
+        pid: small(word()),
+        worker: small(word()),
+        at: Millis::new(number(word())),
+        parent: words.next().map(|id| id.parse().expect("a task id")),
     }
 }

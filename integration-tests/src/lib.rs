@@ -23,7 +23,7 @@ mod until;
 pub use audit::{Audit, Place};
 pub use choir::{Choir, Tally};
 pub use history::{History, Kill, Report};
-pub use journal::{Entry, Event, Journal};
+pub use journal::{Entry, Event, Journal, Taken};
 pub use process::{Process, ProcessBuilder};
 pub use servers::Servers;
 pub use stage::{Gate, Stage};

@@ -147,6 +147,7 @@ pub async fn tick(ctx: &TaskContext) {
 pub async fn flaky(ctx: &TaskContext) -> Result<(), TaskError> {
     record(Event::Start, ctx);
     if ctx.attempt() == 1 {
+        record(Event::Failed, ctx);
         return Err(TaskError::new("as at every first attempt"));
     }
     record(Event::End, ctx);
@@ -166,6 +167,7 @@ pub async fn hoard(ctx: &TaskContext, bytes: u64) {
 #[task(max_retries = 0, on_failure = report)]
 pub async fn doomed(ctx: &TaskContext) -> anyhow::Result<()> {
     record(Event::Start, ctx);
+    record(Event::Failed, ctx);
     anyhow::bail!("as it is told to");
 }
 
@@ -174,6 +176,7 @@ pub async fn doomed(ctx: &TaskContext) -> anyhow::Result<()> {
 pub async fn report(ctx: &TaskContext, failed: FailedTask) {
     record(Event::Start, ctx);
     drop(failed);
+    record(Event::End, ctx);
 }
 
 /// Waits for its gate, whatever its token says, and writes by its fence: into a database, and into Redis. A write that is
@@ -215,6 +218,7 @@ pub async fn drowsy(ctx: &TaskContext) -> Result<(), TaskError> {
     record(Event::Start, ctx);
     ctx.progress("half of it");
     if ctx.snoozes() == 0 {
+        record(Event::Failed, ctx);
         return Err(ctx.snooze(ms(20)));
     }
     record(Event::End, ctx);

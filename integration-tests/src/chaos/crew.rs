@@ -1,21 +1,31 @@
 //! The workers of a run: killed, frozen, stopped and replaced.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lovage_core::{Clock, secs};
+use lovage_core::{Clock, ms, secs};
 
 use super::Options;
 use super::grounds::Grounds;
 use super::windows::{What, Windows};
 use crate::acks::ACKS_VARIABLE;
-use crate::journal::Journal;
+use crate::journal::{JOURNAL_VARIABLE, Journal};
 use crate::process::{Process, ProcessBuilder};
+use crate::risky::is_running;
 
 /// Bodies side by side in one worker.
 const CONCURRENCY: usize = 16;
+/// Child processes of one worker.
+const CHILDREN: &str = "2";
+/// How long a worker that is told to stop lets bodies run; then it cancels them, and a second later aborts them.
+pub(super) const GRACE: Duration = ms(300);
 const SIGTERM: i32 = 15;
+/// How long a child may take to notice that its worker is gone.
+const LEAVING_MAX: Duration = secs(10);
+const LOOK_EVERY: Duration = ms(50);
 
 /// The workers, each in a slot with a way of its own to what stores the tasks.
 #[derive(Debug)]
@@ -36,7 +46,8 @@ impl Crew {
             let builder = ProcessBuilder::new(&options.worker, journal.path(), log, &url)
                 .concurrency(CONCURRENCY)
                 .lease(options.lease)
-                .grace(secs(1))
+                .grace(GRACE)
+                .flag("process-concurrency", CHILDREN)
                 .variable(ACKS_VARIABLE, "1")
                 .variable("RUST_LOG", "warn");
             let process = builder.spawn();
@@ -111,4 +122,42 @@ impl Crew {
         }
         Ok(())
     }
+}
+
+/// Waits until no worker and no child of one is left that writes into this journal, whoever its parent is by now.
+pub(crate) async fn until_no_process_is_left(journal: &Journal) -> Result<()> {
+    let variable = format!("{JOURNAL_VARIABLE}={}", journal.path().display());
+    let until = Instant::now() + LEAVING_MAX;
+    loop {
+        let left = processes_with(&variable)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < until,
+            "processes outlive their workers: {left:?}"
+        );
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The processes that have this variable in their environment, but for those that are over.
+fn processes_with(variable: &str) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // One that ends meanwhile, or is somebody else's, cannot be read.
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        if variables.any(|own| own == variable.as_bytes()) && is_running(pid) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }

@@ -15,7 +15,7 @@ const STALL_MAX: Duration = ms(1200);
 /// milliseconds, but for a replica that is slow.
 const UNREPLICATED_MAX: Duration = secs(1);
 /// Keys of a slot that move at once: few, so that both sides have some for a while.
-const KEYS_AT_ONCE: usize = 3;
+const KEYS_AT_ONCE: usize = 10;
 
 pub(crate) async fn strike_sentinels(
     random: &mut fastrand::Rng,

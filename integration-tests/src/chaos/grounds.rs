@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use lovage::Client;
-use lovage_core::{FailureKind, TaskId, ms, secs};
+use lovage_core::{TaskId, ms, secs};
 use lovage_test_redis::{Cluster, Fault, FaultProxy, RedisServer, Sentinels};
 
+use super::checker::Death;
 use super::{Options, QUEUE};
 use crate::audit::Audit;
 
@@ -136,30 +137,46 @@ impl Grounds {
         }
     }
 
-    /// Waits until no task is ready, scheduled or active.
-    pub(crate) async fn until_rest(&self, limit: Duration) -> Result<()> {
+    /// Waits until no task is ready, scheduled or active, and no callback is owed.
+    pub(crate) async fn until_rest(&self, options: &Options, limit: Duration) -> Result<()> {
         let (client, until) = (self.quiet_client().await?, Instant::now() + limit);
         loop {
+            // In this order: a callback that was owed is a task before it is owed no more.
+            let owed = self.owed(options).await;
             let counts = client.counts(QUEUE).await?;
-            if counts.ready + counts.scheduled + counts.active == 0 {
+            if owed + counts.ready + counts.scheduled + counts.active == 0 {
                 return Ok(());
             }
             if until < Instant::now() {
-                bail!("stuck: {limit:?} after all faults were healed there is still {counts:?}");
+                bail!(
+                    "stuck: {limit:?} after all faults were healed there is still {counts:?}, and \
+                     {owed} callbacks are owed"
+                );
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// All dead letters, and why each died.
-    pub(crate) async fn dead_letters(&self) -> Result<HashMap<TaskId, FailureKind>> {
+    /// How many callbacks are owed.
+    async fn owed(&self, options: &Options) -> u64 {
+        let mut owed = 0;
+        for (number, partition) in partitions(options).enumerate() {
+            let key = format!("{{lovage:{partition}}}:callbacks");
+            let holder = self.holder(number).await;
+            owed += holder.cli::<u64>(&["ZCARD", &key]).await.unwrap_or(1);
+        }
+        owed
+    }
+
+    /// All dead letters.
+    pub(crate) async fn dead_letters(&self) -> Result<HashMap<TaskId, Death>> {
         let (client, mut all) = (self.quiet_client().await?, HashMap::new());
         loop {
             let page = client.dead_letters(QUEUE, all.len(), PAGE).await?;
             if page.is_empty() {
                 return Ok(all);
             }
-            all.extend(page.iter().map(|letter| (letter.id, letter.failure.kind)));
+            all.extend(page.iter().map(|letter| (letter.id, Death::of(letter))));
         }
     }
 

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::future::join_all;
-use lovage::{Ack, Client, Durability, SendError};
-use lovage_core::{Clock, TaskId, ms, secs};
+use lovage::{Ack, Client, Durability, SendError, Task as _, Unique};
+use lovage_core::{Clock, QueueName, TaskId, TaskName, ms, secs, span_ms};
 use tokio::task::JoinHandle;
 
 use super::Options;
+use super::crew::GRACE;
 use super::grounds::Grounds;
 use super::ledger::{Answer, Kind, Ledger, Sent};
-use crate::tasks::{flaky, nap, quick};
+use crate::risky::whereabouts;
+use crate::tasks::{doomed, drowsy, flaky, nap, quick};
 
 const PRODUCERS: usize = 8;
 const BATCH: u64 = 64;
@@ -22,6 +24,12 @@ const BACKLOG_MAX: u64 = 10_000;
 const LOOK_EVERY: Duration = ms(50);
 /// Short, so that faults are met by sends that end in doubt, and not only by patient ones.
 const DEADLINE: Duration = secs(4);
+/// Few, so that unique tasks meet others of their key.
+const UNIQUE_KEYS: u8 = 64;
+/// How long one idempotency key is sent under.
+const KEY_USED_FOR: Duration = secs(15);
+/// How long it is remembered: until all sends under it have ended, and not much longer, as each is a key in its slot.
+const KEY_KEPT_FOR: Duration = secs(30);
 
 /// Producers at work.
 #[derive(Debug)]
@@ -58,12 +66,11 @@ impl Load {
         let client = client.connect().await?;
         let mut workers: Vec<_> = (0..PRODUCERS)
             .map(|number| {
-                let random = fastrand::Rng::with_seed(options.seed.wrapping_add(1 + number as u64));
                 tokio::spawn(produce(
                     client.clone(),
                     shared.clone(),
                     ledger.clone(),
-                    random,
+                    Maker::new(number, options.seed),
                 ))
             })
             .collect();
@@ -117,53 +124,120 @@ async fn brake(client: Client, shared: Arc<Shared>) {
     }
 }
 
-async fn produce(client: Client, shared: Arc<Shared>, ledger: Ledger, mut random: fastrand::Rng) {
+async fn produce(client: Client, shared: Arc<Shared>, ledger: Ledger, mut maker: Maker) {
     while !shared.is_done() {
         if shared.waits.load(Ordering::Relaxed) {
             tokio::time::sleep(LOOK_EVERY).await;
             continue;
         }
-        let count = shared.take();
-        let sends = (0..count).map(|_| {
-            let (kind, number) = (choose(&mut random), random.u64(..20));
-            send(&client, kind, number)
-        });
+        let orders: Vec<Order> = (0..shared.take()).map(|_| maker.make()).collect();
+        let sends = orders.into_iter().map(|order| send(&client, order));
         for (id, sent) in join_all(sends).await {
             ledger.note(id, sent);
         }
     }
 }
 
-fn choose(random: &mut fastrand::Rng) -> Kind {
-    match random.u32(..100) {
-        0..60 => Kind::Quick,
-        60..75 => Kind::Nap,
-        75..90 => Kind::Once,
-        90..95 => Kind::Flaky,
-        _ => Kind::Later,
+/// What is to be sent.
+#[derive(Debug)]
+struct Order {
+    kind: Kind,
+    /// How long the body takes, or until when it waits.
+    span: Duration,
+    /// The idempotency key of a `Keyed`.
+    key: String,
+}
+
+/// Chooses what one producer sends.
+#[derive(Debug)]
+struct Maker {
+    producer: usize,
+    random: fastrand::Rng,
+    /// The latest idempotency key, and when it was new.
+    latest: (u64, Instant),
+}
+
+impl Maker {
+    fn new(producer: usize, seed: u64) -> Self {
+        Self {
+            producer,
+            random: fastrand::Rng::with_seed(seed.wrapping_add(1 + producer as u64)),
+            latest: (0, Instant::now()),
+        }
+    }
+
+    fn make(&mut self) -> Order {
+        let kind = match self.random.u32(..10_000) {
+            0..5650 => Kind::Quick,
+            5650..7150 => Kind::Nap,
+            7150..8650 => Kind::Once,
+            8650..9050 => Kind::Flaky,
+            9050..9450 => Kind::Later,
+            9450..9650 => Kind::Drowsy,
+            9650..9850 => Kind::Unique(self.random.u8(..UNIQUE_KEYS)),
+            9850..9950 => Kind::Keyed,
+            9950..9970 => Kind::Doomed,
+            9970..9990 => Kind::Child,
+            _ => Kind::Long,
+        };
+        let is_long = match kind {
+            Kind::Long => true,
+            Kind::Once => self.random.u32(..1000) == 0,
+            _ => false,
+        };
+        let span = match kind {
+            _ if is_long => GRACE * 5 + ms(self.random.u64(..1000)),
+            Kind::Later => ms(self.random.u64(..2000)),
+            _ => ms(self.random.u64(..20)),
+        };
+        let key = match kind {
+            Kind::Keyed => self.key(),
+            _ => String::new(),
+        };
+        Order { kind, span, key }
+    }
+
+    /// A new key, or once more the latest one.
+    fn key(&mut self) -> String {
+        let (number, since) = self.latest;
+        if KEY_USED_FOR < since.elapsed() || self.random.bool() {
+            self.latest = (number + 1, Instant::now());
+        }
+        format!("{}-{}", self.producer, self.latest.0)
     }
 }
 
-async fn send(client: &Client, kind: Kind, number: u64) -> (TaskId, Sent) {
-    let (id, began) = (TaskId::random(), Clock::System.now());
-    let mut not_before = began;
-    let answer = match kind {
+async fn send(client: &Client, order: Order) -> (TaskId, Sent) {
+    let Order { kind, span, key } = order;
+    let began = Clock::System.now();
+    let (mut id, mut not_before) = (TaskId::random(), began);
+    let nap = || client.send(nap(span_ms(span)));
+    let (answer, is_new) = match kind {
         Kind::Quick => {
-            let send = client.send(quick(number)).id(id).ignore_result();
-            answer_of(send).await
+            let send = client.send(quick(span_ms(span))).ignore_result();
+            answer_of(id, send.id(id)).await
         }
-        Kind::Nap => answer_of(client.send(nap(number)).id(id)).await,
-        Kind::Once => {
-            let send = client.send(nap(number)).id(id).ack(Ack::Early);
-            answer_of(send).await
-        }
-        Kind::Flaky => answer_of(client.send(flaky()).id(id)).await,
+        Kind::Nap | Kind::Long => answer_of(id, nap().id(id)).await,
         Kind::Later => {
-            let countdown = ms(100 * number);
-            not_before = began.plus(countdown);
-            let send = client.send(nap(number)).id(id).countdown(countdown);
-            answer_of(send).await
+            not_before = began.plus(span);
+            answer_of(id, nap().id(id).countdown(span)).await
         }
+        Kind::Once => answer_of(id, nap().id(id).ack(Ack::Early)).await,
+        Kind::Keyed => {
+            id = id_under(&key);
+            let send = nap().ack(Ack::Early).idempotency_key(key);
+            answer_of(id, send.idempotency_ttl(KEY_KEPT_FOR)).await
+        }
+        Kind::Unique(key) => {
+            // With the end that its key gives it, all of a key are in one partition.
+            id = id.beside(&[key; 16]);
+            answer_of(id, nap().id(id).unique(Unique::by(move |_| key))).await
+        }
+        Kind::Flaky => answer_of(id, client.send(flaky()).id(id)).await,
+        Kind::Drowsy => answer_of(id, client.send(drowsy()).id(id)).await,
+        Kind::Doomed => answer_of(id, client.send(doomed()).id(id)).await,
+        Kind::Child => answer_of(id, client.send(whereabouts()).id(id).ignore_result()).await,
+        Kind::Callback => unreachable!("producers send none"),
     };
     let sent = Sent {
         kind,
@@ -171,15 +245,25 @@ async fn send(client: &Client, kind: Kind, number: u64) -> (TaskId, Sent) {
         answered: Clock::System.now(),
         answer,
         not_before,
+        made: is_new.into(),
     };
     (id, sent)
 }
 
-async fn answer_of<T: lovage::Task>(send: lovage::Sending<T>) -> Answer {
+/// The id of a nap under this idempotency key, as `docs/uniqueness.md` says.
+fn id_under(key: &str) -> TaskId {
+    let queue = QueueName::parse(super::QUEUE).expect("it is a name");
+    let task = TaskName::parse(nap::NAME).expect("it is a name");
+    TaskId::of_send(&queue, &task, key)
+}
+
+/// What came of a send whose task is to be `id`, and whether it was told to have made it.
+async fn answer_of<T: lovage::Task>(id: TaskId, send: lovage::Sending<T>) -> (Answer, bool) {
     match send.await {
-        Ok(_) => Answer::Accepted,
+        Ok(handle) if handle.id() == id => (Answer::Accepted, handle.is_new()),
+        Ok(handle) => (Answer::Existing(handle.id()), handle.is_new()),
         // Stored, and gone again if its server is replaced before a replica has it.
-        Err(SendError::Unknown { .. } | SendError::NotConfirmed { .. }) => Answer::Unknown,
-        Err(_) => Answer::Refused,
+        Err(SendError::Unknown { .. } | SendError::NotConfirmed { .. }) => (Answer::Unknown, false),
+        Err(_) => (Answer::Refused, false),
     }
 }

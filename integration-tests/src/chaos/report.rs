@@ -19,7 +19,20 @@ impl fmt::Display for Findings {
         for (reason, count) in &self.repeated {
             writeln!(f, "  repeated    {count:>9}  {reason:?}")?;
         }
-        writeln!(f, "at most once  {:>9}  started twice 0", self.at_most_once)?;
+        writeln!(
+            f,
+            "at most once  {:>9}  started twice {}",
+            self.at_most_once, self.started_twice
+        )?;
+        writeln!(
+            f,
+            "merged        {:>9}  sends with the holder of their unique key",
+            self.merged
+        )?;
+        writeln!(f, "called back   {:>9}", self.called_back)?;
+        for (kind, count) in &self.ended {
+            writeln!(f, "ended         {count:>9}  {kind}")?;
+        }
         for (kind, count) in &self.dead {
             writeln!(f, "dead letters  {count:>9}  {kind}")?;
         }

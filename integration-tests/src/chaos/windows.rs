@@ -54,6 +54,32 @@ impl Window {
         self.pids.as_ref().is_none_or(|pids| pids.contains(&pid))
     }
 
+    /// Whether the other one touched a process that this one touches.
+    pub fn touches_one_of(&self, other: &Self) -> bool {
+        let pids = other.pids.as_deref();
+        pids.is_none_or(|pids| pids.iter().any(|pid| self.touches(*pid)))
+    }
+
+    /// Whether a worker's call may end without an answer by it.
+    pub fn breaks_calls(&self) -> bool {
+        match self.what {
+            What::Kill | What::Stop | What::Freeze | What::Producer => false,
+            What::Cut
+            | What::Silence
+            | What::Restart
+            | What::Stall
+            | What::Nuisance
+            | What::HandOver
+            | What::FailOver
+            | What::Reshard => true,
+        }
+    }
+
+    /// Whether it had an effect at some instant of this span.
+    pub fn meets(&self, from: Millis, to: Millis) -> bool {
+        self.from <= to && from <= self.to
+    }
+
     /// How long it lasted.
     pub fn span(&self) -> Duration {
         self.to.since(self.from)
