@@ -150,7 +150,7 @@ pub enum ConnectError {
         namespace: String,
     },
     /// The server is too old.
-    #[error("the server is Redis {found}, Lovage needs 6.2 or later")]
+    #[error("the server is Redis {found}; Lovage needs Redis 6.2 or later, or Valkey: upgrade it")]
     Version {
         /// Its version.
         found: String,

@@ -60,7 +60,7 @@ async fn is_mended<'a>(client: &Client, owner: impl AsyncFn(&str) -> &'a RedisSe
         assert_eq!(handle.wait(secs(60)).await.unwrap(), 2 * n);
     }
     running.shutdown().await;
-    let waiting = client.send_all((0..20).map(double)).await.unwrap();
+    let waiting = client.send_all((0..100).map(double)).await.unwrap();
     let unique = client.send(refresh(7)).await.unwrap();
     assert_eq!(found(&examine(client).await), []);
 
@@ -74,7 +74,7 @@ async fn is_mended<'a>(client: &Client, owner: impl AsyncFn(&str) -> &'a RedisSe
         let server = owner(&tag).await;
         let ready = format!("{tag}:ready:5");
         let id: Vec<u8> = server.cli(&["RPOP", &ready]).await.unwrap();
-        assert_eq!(id.len(), 16, "{tag} has some of twenty");
+        assert_eq!(id.len(), 16, "{tag} has some of a hundred");
         let stray = ["HSET", &format!("{tag}:locks"), "an id of nothing", "x"];
         server.cli::<()>(&stray).await.unwrap();
         let result = format!("{tag}:result:{}", "0b".repeat(16));
