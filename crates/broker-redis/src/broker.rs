@@ -10,7 +10,7 @@ use lovage_core::{
     Awaited, Broker, BrokerError, Callbacks, Cancelled, Claim, Clock, Control, Counts, DeadLetter,
     Durability, Encoded, EnqueueError, Enqueued, Fence, Inspect, Membership, Millis, Owed, Place,
     QueueName, Recovered, Renewal, Rescheduled, Results, Retention, Revived, Scheduled, Settled,
-    Settlement, TaskId, When, WorkerId, hours,
+    Settlement, TaskId, TransportError, When, WorkerId, hours,
 };
 
 use crate::bell::Bells;
@@ -54,14 +54,19 @@ pub(crate) struct Shared {
 }
 
 impl RedisBroker {
-    /// Connects and checks the server's version.
+    /// Connects, checks the server's version, and what the user may do if the configuration says what it is for.
     ///
     /// # Errors
     /// [`ConnectError`]; a broker that was connected once reconnects by itself.
     pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
         let broker = Self::connect_later(config)?;
         broker.shared.connection.connect().await?;
-        Ok(broker)
+        match broker.shared.connection.missing().await {
+            Ok(None) => Ok(broker),
+            Ok(Some(missing)) => Err(ConnectError::Permissions(missing)),
+            Err(BrokerError::Misconfigured(source)) => Err(ConnectError::Misconfigured(source)),
+            Err(error) => Err(ConnectError::Unreachable(TransportError::new(error))),
+        }
     }
 
     /// A broker that connects when it is first needed, for a program that can do its work without until then.

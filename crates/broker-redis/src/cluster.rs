@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use self::map::Map;
 use self::slots::{Address, Shard, read_shards, slot_of};
+use crate::acl::Missing;
 use crate::config::{ConnectError, RedisConfig};
 use crate::connection::{Connection, pause};
 use crate::error::{Failed, connect_error, spoils_connection};
@@ -77,6 +78,17 @@ impl Cluster {
             }
         }
         Err(failure)
+    }
+
+    /// What the user lacks at some primary that can be reached.
+    pub(crate) async fn missing(&self) -> Option<Missing> {
+        let primaries = self.shared.lock().map.primaries();
+        for address in primaries {
+            if let Ok(Some(missing)) = self.shared.node(&address).missing().await {
+                return Some(missing);
+            }
+        }
+        None
     }
 
     /// Calls a script at the node that has its first key.
@@ -176,7 +188,9 @@ impl Cluster {
                 self.shared.doubt();
                 false
             }
-            Failed::Command(error) => self.shared.note(slot, &asked.host, error),
+            Failed::Command(error) | Failed::Denied(error, _) => {
+                self.shared.note(slot, &asked.host, error)
+            }
         };
         *redirections += 1;
         if moved && *redirections <= REDIRECTIONS_MAX {

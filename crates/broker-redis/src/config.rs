@@ -8,8 +8,10 @@ use std::time::Duration;
 use lovage_core::{AccessFiles, Clock, TransportError, secs};
 
 use crate::access::{Access, Credentials};
+use crate::acl::{Acl, Missing};
 use crate::site::Site;
 
+pub(crate) const NAMESPACE_DEFAULT: &str = "lovage";
 /// The longest namespace, in bytes.
 const NAMESPACE_BYTES_MAX: usize = 64;
 
@@ -31,6 +33,7 @@ pub struct RedisConfig {
     pub(crate) response_timeout: Duration,
     pub(crate) clock: Clock,
     pub(crate) access: Access,
+    pub(crate) acl: Option<Acl>,
 }
 
 impl RedisConfig {
@@ -45,11 +48,12 @@ impl RedisConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            namespace: "lovage".to_owned(),
+            namespace: NAMESPACE_DEFAULT.to_owned(),
             connect_timeout: secs(2),
             response_timeout: secs(5),
             clock: Clock::System,
             access: Access::default(),
+            acl: None,
         }
     }
 
@@ -88,6 +92,15 @@ impl RedisConfig {
         provider: impl Fn() -> io::Result<Credentials> + Send + Sync + 'static,
     ) -> Self {
         self.access.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Says what the user of the connections is for, in this namespace: [`RedisBroker::connect`](crate::RedisBroker::connect)
+    /// asks, once, whether it may do that, and an error of Redis that refuses it later names what is missing.
+    ///
+    /// Redis before 7 cannot be asked; there nothing is found missing before it is needed.
+    pub fn acting_as(mut self, acl: Acl) -> Self {
+        self.acl = Some(acl);
         self
     }
 
@@ -158,6 +171,9 @@ pub enum ConnectError {
     /// Nobody answers, or the server is not ready yet.
     #[error("Redis cannot be reached: {0}")]
     Unreachable(#[source] TransportError),
+    /// The user may not do all that the program does, by [`RedisConfig::acting_as`].
+    #[error("{0}")]
+    Permissions(Missing),
     /// Somebody must act: password, permission, certificate.
     #[error("Redis refuses the connection until somebody acts: {0}")]
     Misconfigured(#[source] TransportError),

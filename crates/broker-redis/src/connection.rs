@@ -4,6 +4,8 @@
 //! looked up again. So a half-open connection lasts one response timeout, also where callers give up sooner: a command
 //! that is dropped without an answer leaves a PING behind, which waits in its place.
 
+mod permissions;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ pub(crate) struct Live {
     number: u64,
     connection: MultiplexedConnection,
     dialect: Dialect,
+    user: Arc<str>,
 }
 
 #[derive(Default)]
@@ -137,14 +140,14 @@ impl Connection {
         fill: impl Fn(&mut Call),
     ) -> Result<Value, Failed> {
         let by_hash = script.by_hash(live.dialect, &fill);
-        match self.send(live, &by_hash).await {
+        let answer = match self.send(live, &by_hash).await {
             Err(error) if meaning(&error) == Meaning::NotLoaded => {
                 let by_text = script.by_text(live.dialect, &fill);
                 self.send(live, &by_text).await
             }
             answer => answer,
-        }
-        .map_err(Failed::Command)
+        };
+        self.answered(live, answer).await
     }
 
     /// A connection to a server that can answer `question`.
@@ -168,7 +171,19 @@ impl Connection {
     pub(crate) async fn send_one(&self, command: &Cmd) -> Result<Value, Failed> {
         let live = self.live().await.map_err(Failed::Connecting)?;
         let sent = self.send(&live, command).await;
-        sent.map_err(Failed::Command)
+        self.answered(&live, sent).await
+    }
+
+    async fn answered(
+        &self,
+        live: &Live,
+        answer: redis::RedisResult<Value>,
+    ) -> Result<Value, Failed> {
+        match answer {
+            Ok(answer) => Ok(answer),
+            // Boxed, as it is rare and larger than the call.
+            Err(error) => Err(Box::pin(self.failed(live, error)).await),
+        }
     }
 
     async fn send(&self, live: &Live, command: &Cmd) -> redis::RedisResult<Value> {
@@ -360,6 +375,8 @@ impl Connection {
             .get_multiplexed_async_connection_with_config(&settings)
             .await
             .map_err(failed)?;
+        let user = client.get_connection_info().redis_settings().username();
+        let user = user.unwrap_or("default");
         let info: String = redis::cmd("INFO")
             .arg("server")
             .query_async(&mut connection)
@@ -369,6 +386,7 @@ impl Connection {
             number,
             connection,
             dialect: dialect(&info)?,
+            user: user.into(),
         })
     }
 }

@@ -3,6 +3,7 @@
 use lovage_core::{BrokerError, TransportError};
 use redis::{ConnectionInfo, ErrorKind, RedisError};
 
+use crate::acl::Missing;
 use crate::config::ConnectError;
 use crate::tls;
 
@@ -73,7 +74,10 @@ pub(crate) fn meaning(error: &RedisError) -> Meaning {
     }
     // Redis 6.2 wraps the error of a command inside a script: the code proper stands in the text.
     let text = error.to_string();
-    if LASTING.iter().any(|part| text.contains(part)) {
+    if LASTING
+        .iter()
+        .any(|part| *part == code || text.contains(part))
+    {
         return Meaning::Misconfigured;
     }
     if PASSING.iter().any(|part| text.contains(part)) {
@@ -81,6 +85,14 @@ pub(crate) fn meaning(error: &RedisError) -> Meaning {
     }
     // An error reply that nobody has seen yet: a script may have written before it failed.
     Meaning::Unknown
+}
+
+/// Whether the user may not do this: run the command, use its keys or its channels, by itself or inside a script.
+pub(crate) fn is_denied(error: &RedisError) -> bool {
+    let text = error.to_string();
+    let in_script = ["can't run this command", "can't access at least one of the"];
+    is_answer(error)
+        && (error.code() == Some("NOPERM") || in_script.iter().any(|part| text.contains(part)))
 }
 
 /// Whether Redis itself answered, if only with an error: what it was asked before and after is in step.
@@ -106,6 +118,8 @@ pub(crate) enum Failed {
     Connecting(BrokerError),
     /// It was sent.
     Command(RedisError),
+    /// It was sent, and the user may not do it.
+    Denied(RedisError, Missing),
 }
 
 impl Failed {
@@ -113,7 +127,7 @@ impl Failed {
     pub(crate) fn answer(&self) -> Option<&RedisError> {
         match self {
             Self::Connecting(_) => None,
-            Self::Command(error) => Some(error),
+            Self::Command(error) | Self::Denied(error, _) => Some(error),
         }
     }
 }
@@ -123,6 +137,9 @@ impl From<Failed> for BrokerError {
         match failed {
             Failed::Connecting(error) => error,
             Failed::Command(error) => broker_error(error),
+            Failed::Denied(error, missing) => BrokerError::Misconfigured(TransportError::new(
+                format!("{missing} (Redis says: {error})"),
+            )),
         }
     }
 }
@@ -261,6 +278,10 @@ mod tests {
             ),
             (
                 "WRONGTYPE a holds a string, not a hash",
+                Meaning::Misconfigured,
+            ),
+            (
+                "NOPERM this user has no permissions to run the 'hget' command",
                 Meaning::Misconfigured,
             ),
             ("ERR max number of clients reached", Meaning::Refused),

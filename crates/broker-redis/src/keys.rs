@@ -139,6 +139,23 @@ pub(crate) fn absent(key: &str) -> String {
     format!("{tag}:{}", "absent")
 }
 
+/// Patterns for rules of Redis: the keys called `name` of these queues and their partitions, or of all queues if there are
+/// none. No name has a character that means something in a pattern.
+pub(crate) fn patterns_of_queue(namespace: &str, queues: &[QueueName], name: &str) -> Vec<String> {
+    let pattern = |queue: &str| format!("{{{namespace}:{queue}}}:{name}");
+    if queues.is_empty() {
+        return vec![pattern("*")];
+    }
+    let own_and_partitions =
+        |queue: &QueueName| [pattern(queue.as_str()), pattern(&format!("{queue}#*"))];
+    queues.iter().flat_map(own_and_partitions).collect()
+}
+
+/// The same of the keys of schedules.
+pub(crate) fn pattern_of_beat(namespace: &str, name: &str) -> String {
+    format!("{{{namespace}}}:{name}")
+}
+
 /// What the fields of leases in `Q:meta` begin with.
 pub(crate) const LEASE_FIELDS: &str = "lease:";
 /// The field of `Q:meta` with the bound of the queue.

@@ -4,6 +4,7 @@
 //! `src/transitions/`. The keys are listed in `docs/protocol.md` and spelled in `keys.rs` alone.
 
 mod access;
+pub mod acl;
 mod bell;
 mod broker;
 mod checkup;

@@ -4,6 +4,7 @@ use redis::{Cmd, ConnectionInfo, RedisError, Value};
 
 use lovage_core::BrokerError;
 
+use crate::acl::Missing;
 use crate::cluster::Cluster;
 use crate::config::{ConnectError, RedisConfig};
 use crate::connection::Connection;
@@ -35,6 +36,14 @@ impl Routes {
         match self {
             Self::One(connection) => connection.connect().await.map(drop),
             Self::Cluster(cluster) => cluster.connect().await,
+        }
+    }
+
+    /// What the user lacks of what the configuration says that it is for.
+    pub(crate) async fn missing(&self) -> Result<Option<Missing>, BrokerError> {
+        match self {
+            Self::One(connection) => connection.missing().await,
+            Self::Cluster(cluster) => Ok(cluster.missing().await),
         }
     }
 

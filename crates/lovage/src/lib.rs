@@ -22,6 +22,7 @@
 //! - [`#[task]`](macro@task) makes a task of a function; [`TaskContext`] and [`State`] are what its body may ask for.
 //! - [`#[periodic]`](macro@periodic) sends a task when a schedule says; [`beat`] fires schedules and changes them.
 //! - [`dead_letters`] revives, edits and purges what has failed for good.
+//! - `acl` names what a user of Redis must be allowed to do, for each role.
 //! - [`doctor`] looks whether all that is stored is in order, and puts right what is not.
 //! - [`worker`] runs tasks inside a program, or makes a worker of it; [`process`] runs risky ones in child processes.
 //! - [`testing`] runs a program's tasks in its tests, on a clock that stands still.
@@ -66,6 +67,8 @@ pub use error::{ConnectError, ControlError, SendAllError, SendError, WaitError};
 pub use handle::Handle;
 #[cfg(feature = "beat")]
 pub use lovage_beat::{Fold, Gap, Misfire, Overlap, Schedule, SolarEvent};
+#[cfg(feature = "redis")]
+pub use lovage_broker_redis::acl;
 pub use lovage_core::{
     Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Confirmation, Counts,
     DeadLetter, Durability, EncodeError, Envelope, FailedRun, FailedTask, Failure, FailureKind,
