@@ -1,5 +1,6 @@
 //! Verdicts that wait for the broker: gathered a queue, sent together with the next claim, kept until they are answered.
 
+use std::collections::HashSet;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,13 +67,14 @@ impl Ledger {
         (now < until && self.outgoing.len() < COMPANY).then_some(until)
     }
 
-    /// Takes the oldest, as many as one call may carry.
+    /// Takes the oldest, as many as one call may carry: of each task one, since what is answered as stale is named by its id
+    /// alone. A task has two where it was given back, perhaps twice, claimed again at once, and is done.
     pub(crate) fn take(&mut self) -> Vec<Outgoing> {
         self.lingers_since = None;
-        let mut bytes = 0;
+        let (mut bytes, mut ids) = (0, HashSet::new());
         let fits = |outgoing: &&Outgoing| {
             bytes += outcome_bytes(&outgoing.settlement.verdict);
-            bytes <= OUTCOME_BYTES_MAX
+            bytes <= OUTCOME_BYTES_MAX && ids.insert(outgoing.settlement.id)
         };
         let oldest = self.outgoing.iter().take(BATCH_MAX >> self.halvings);
         let count = oldest.take_while(fits).count().max(1);
@@ -316,6 +318,21 @@ mod tests {
         let taken: Vec<_> = (0..4).map(|_| ledger.take().len()).collect();
         assert_eq!(taken, [2, 1, 1, 1]);
         assert!(ledger.take().is_empty());
+    }
+
+    #[test]
+    fn a_call_carries_one_verdict_on_each_task() {
+        let (given_back, mut done) = (done(None), done(None));
+        done.settlement.id = given_back.settlement.id;
+        done.settlement.fence.number = 2;
+        let mut ledger = ledger(&[1]);
+        for outgoing in [given_back, done] {
+            ledger.push(outgoing, Ack::Late);
+        }
+        let taken: Vec<_> = (0..2).map(|_| ledger.take()).collect();
+        assert_eq!(taken[0].len(), 2);
+        assert_eq!(taken[1].len(), 1);
+        assert_eq!(taken[1][0].settlement.fence.number, 2);
     }
 
     #[test]
