@@ -16,6 +16,7 @@ mod load;
 mod report;
 mod windows;
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,8 @@ pub struct Options {
     pub lease: Duration,
     /// The pause between two faults, at most.
     pub pause_max: Duration,
+    /// A new folder in which the journal and the logs of the workers are left.
+    pub keep: Option<PathBuf>,
 }
 
 impl Options {
@@ -76,6 +79,7 @@ impl Options {
             workers: 3,
             lease: ms(1500),
             pause_max: ms(600),
+            keep: None,
         }
     }
 }
@@ -92,10 +96,14 @@ pub async fn run(options: &Options) -> Result<Findings> {
 }
 
 async fn play(options: &Options) -> Result<Findings> {
-    let folder = TempDir::with_prefix("lovage-chaos-")?;
-    let journal = Journal::in_folder(folder.path());
+    let temporary = TempDir::with_prefix("lovage-chaos-")?;
+    let folder = options.keep.as_deref().unwrap_or(temporary.path());
+    if let Some(kept) = &options.keep {
+        fs::create_dir(kept).with_context(|| format!("cannot make {}", kept.display()))?;
+    }
+    let journal = Journal::in_folder(folder);
     let grounds = Grounds::lay(options).await?;
-    let mut crew = Crew::hire(options, &grounds, &journal, folder.path());
+    let mut crew = Crew::hire(options, &grounds, &journal, folder);
     let ledger = Ledger::default();
     let windows = Windows::default();
     let load = Load::start(options, &grounds, &ledger).await?;

@@ -1,7 +1,8 @@
 //! `cargo xtask chaos`: the long run under random faults.
 #![expect(clippy::print_stdout, reason = "a command line speaks to its terminal")]
 
-use std::env;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -38,6 +39,9 @@ struct Args {
     /// The lease of the workers, in milliseconds.
     #[arg(long, default_value_t = 1500)]
     lease_ms: u64,
+    /// A new folder in which the journal and the logs of the workers are left.
+    #[arg(long)]
+    keep: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -62,8 +66,16 @@ async fn main() -> Result<()> {
     ];
     for grounds in args.on.map_or(all.to_vec(), |one| vec![one]) {
         println!("{grounds:?}, seed {}", options.seed);
+        let keep = match &args.keep {
+            Some(folder) => {
+                fs::create_dir_all(folder)?;
+                Some(folder.join(format!("{grounds:?}").to_lowercase()))
+            }
+            None => None,
+        };
         let findings = run(&Options {
             grounds,
+            keep,
             ..options.clone()
         })
         .await?;

@@ -66,7 +66,7 @@ fn check_runs(runs: &Runs, facts: &Facts) -> Result<Findings> {
     keys::check(runs, facts, &mut findings, &mut wrong);
     ensure!(
         wrong.count == 0,
-        "{} violations, the first are:\n{}\n{findings:#?}",
+        "{} violations, the first are:\n{}\n{findings}",
         wrong.count,
         wrong.shown.join("\n")
     );

@@ -7,9 +7,10 @@ use super::checker::{Findings, median_and_longest};
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unknown, stored) = self.unknown;
-        writeln!(f, "accepted      {:>9}  lost 0", self.accepted)?;
+        writeln!(f, "accepted      {:>9}  lost {}", self.accepted, self.lost)?;
         writeln!(f, "in doubt      {unknown:>9}  of them stored {stored}")?;
-        writeln!(f, "refused       {:>9}  of them stored 0", self.refused)?;
+        let (refused, kept) = self.refused;
+        writeln!(f, "refused       {refused:>9}  of them stored {kept}")?;
         let repeated: usize = self.repeated.values().sum();
         writeln!(
             f,

@@ -87,7 +87,10 @@ fn check_pair(
         Step::Same | Step::Retried | Step::Snoozed => true,
     });
     let Some(reason) = reason else {
-        wrong.add(|| format!("{id} ran again for no reason: {sent:?} {first:?} {second:?}"));
+        let around = facts.around(first);
+        wrong.add(|| {
+            format!("{id} ran again for no reason: {sent:?} {first:?} {second:?}, of {around:?}")
+        });
         return;
     };
     *findings.repeated.entry(reason).or_default() += 1;
@@ -128,7 +131,10 @@ fn check_verdict(id: TaskId, kind: Kind, run: &Run, facts: &Facts, wrong: &mut V
     let Some((taken, _)) = run.ack else {
         let mut touching = facts.touching(run, facts.checked_at);
         if !touching.any(|window| window.breaks_calls() || facts.ends_leases(window)) {
-            wrong.add(|| format!("no verdict on {id} was heard of, for no reason: {run:?}"));
+            let around = facts.around(run);
+            wrong.add(|| {
+                format!("no verdict on {id} was heard of, for no reason: {run:?}, of {around:?}")
+            });
         }
         return;
     };

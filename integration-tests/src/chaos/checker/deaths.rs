@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::reasons::{Again, explain};
 use super::runs::Case;
 use crate::chaos::ledger::Kind;
-use crate::chaos::windows::What;
+use crate::chaos::windows::{What, Window};
 
 /// After so many losses a task is buried.
 const LOSSES_MAX: u32 = 3;
@@ -82,9 +82,9 @@ pub(super) fn check(case: Case<'_>, facts: &Facts, wrong: &mut Violations) {
 fn is_abandoned(case: Case<'_>, death: &Death, facts: &Facts) -> bool {
     let since = death.claimed_at.unwrap_or(case.sent.began);
     let unfinished = case.runs.last().is_some_and(|run| !run.ended);
-    facts.windows.iter().any(|window| {
-        let touched = death.worker.is_none_or(|worker| window.touches(worker));
-        let lost = facts.ends_leases(window) || (window.what == What::Stop && unfinished);
-        touched && lost && window.meets(since, death.at)
-    })
+    let stops = facts.meeting(&[What::Stop], since, death.at);
+    let ends = facts.ending_leases(since, death.at);
+    let touches = |window: &&Window| death.worker.is_none_or(|worker| window.touches(worker));
+    ends.chain(stops.filter(|_| unfinished))
+        .any(|window| touches(&window))
 }

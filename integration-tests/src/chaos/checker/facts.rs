@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use lovage_core::{Millis, TaskId, secs};
+use lovage_core::{Millis, TaskId, secs, span_ms};
 
 use super::deaths::Death;
 use super::runs::Run;
@@ -18,6 +18,9 @@ const LEASE_PART: f64 = 0.5;
 const TELLING_MAX: Duration = secs(3);
 /// What a fault has held up arrives so long after its end.
 pub(super) const ARRIVING_MAX: Duration = secs(1);
+
+/// So far around a violation faults are shown.
+const AROUND: Duration = secs(15);
 
 /// Everything but the journal.
 #[derive(Debug)]
@@ -73,11 +76,17 @@ impl Facts {
         }
     }
 
-    /// How many faults may have cost leases in this span.
-    pub(super) fn leases_ended(&self, from: Millis, to: Millis) -> u32 {
+    /// The faults that may have cost the lease of a worker which claimed something in this span: a claim that a worker has sent
+    /// arrives also where it is killed meanwhile.
+    pub(super) fn ending_leases(&self, from: Millis, to: Millis) -> impl Iterator<Item = &Window> {
+        let from = Millis::new(from.get().saturating_sub(span_ms(ARRIVING_MAX)));
         let windows = self.windows.iter();
-        let meeting = windows.filter(|window| window.meets(from, to) && self.ends_leases(window));
-        u32::try_from(meeting.count()).unwrap_or(u32::MAX)
+        windows.filter(move |window| window.meets(from, to) && self.ends_leases(window))
+    }
+
+    /// How many of them there are.
+    pub(super) fn leases_ended(&self, from: Millis, to: Millis) -> u32 {
+        u32::try_from(self.ending_leases(from, to).count()).unwrap_or(u32::MAX)
     }
 
     /// Until when the worker of this run can have held the task, if the broker has not told it that its verdict was taken.
@@ -99,6 +108,17 @@ impl Facts {
             }
         }
         until
+    }
+
+    /// The faults that touched the worker of this run at about that time, for people.
+    pub(super) fn around(&self, run: &Run) -> Vec<&Window> {
+        let at = run.start.at.get();
+        let from = Millis::new(at.saturating_sub(span_ms(AROUND)));
+        let windows = self.windows.iter();
+        let near = windows.filter(|window| {
+            window.touches(run.start.worker) && window.meets(from, run.start.at.plus(AROUND))
+        });
+        near.collect()
     }
 
     /// The faults that touched the worker of this run while it can have held the task, and before `again`.

@@ -17,12 +17,14 @@ use crate::chaos::windows::{What, counts};
 pub struct Findings {
     /// Sends that were answered `Ok`; all under one idempotency key are one.
     pub accepted: usize,
+    /// Those of them that were lost.
+    pub lost: usize,
     /// Sends of unique tasks that were answered with the one that holds the key.
     pub merged: usize,
     /// Sends whose answer is missing, and how many of those had been stored.
     pub unknown: (usize, usize),
-    /// Sends that were refused; none of them ran.
-    pub refused: usize,
+    /// Sends that were refused, and how many of those had been stored all the same.
+    pub refused: (usize, usize),
     /// Tasks that have ended or died, by their kind.
     pub ended: BTreeMap<&'static str, usize>,
     /// Runs, of all attempts.

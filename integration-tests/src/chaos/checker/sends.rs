@@ -30,6 +30,7 @@ fn check_send(case: Case<'_>, facts: &Facts, findings: &mut Findings, wrong: &mu
             findings.at_most_once += usize::from(sent.kind.is_at_most_once());
             // What fails for good ends as a dead letter, and nowhere else.
             if !dead && (!ended || sent.kind == Kind::Doomed) {
+                findings.lost += 1;
                 wrong.add(|| format!("lost: {id} {sent:?}, its runs: {runs:?}"));
             }
         }
@@ -46,8 +47,9 @@ fn check_send(case: Case<'_>, facts: &Facts, findings: &mut Findings, wrong: &mu
             findings.unknown.1 += usize::from(stored);
         }
         Answer::Refused => {
-            findings.refused += 1;
+            findings.refused.0 += 1;
             if stored {
+                findings.refused.1 += 1;
                 wrong.add(|| format!("refused, and stored all the same: {id} {sent:?} {runs:?}"));
             }
         }

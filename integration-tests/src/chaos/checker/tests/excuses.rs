@@ -3,7 +3,7 @@
 use lovage_core::FailureKind;
 
 use super::{
-    ELSEWHERE, HERE, OTHER, Story, WORKER, beside, called_back, done_twice, doomed, holder, id,
+    ELSEWHERE, HERE, OTHER, Story, WORKER, at, beside, called_back, done_twice, doomed, holder, id,
     killed, story, unheard,
 };
 use crate::chaos::checker::Reason;
@@ -187,6 +187,15 @@ fn deaths() -> Vec<Excuse> {
             story.entries.retain(|entry| entry.id != id(1));
             story
         }),
+        (
+            None,
+            "abandoned by a claim that arrived when its worker was dead",
+            {
+                let mut story = killed(Kind::Once).dies(1, FailureKind::Abandoned, 2_000);
+                story.facts.dead.get_mut(&id(1)).unwrap().claimed_at = Some(at(40));
+                story
+            },
+        ),
         (
             None,
             "abandoned by a worker that stops",
