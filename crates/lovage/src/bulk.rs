@@ -8,7 +8,7 @@ use lovage_core::{BATCH_MAX, Encoded, Enqueued, QueueName, TaskId};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::deliver::{Delivered, Kept, Manner};
+use crate::deliver::{Delivered, Manner};
 use crate::error::{SendAllError, SendError};
 use crate::gather::BATCH_BYTES_MAX;
 use crate::handle::Handle;
@@ -90,12 +90,18 @@ impl Bulk {
         let items = items.into_iter();
         let mut handles = Vec::with_capacity(items.size_hint().0);
         let mut chosen = HashSet::new();
+        #[cfg(feature = "spool")]
+        let mut may_be_known = HashSet::new();
         for (position, item) in items.enumerate() {
             let (message, parts) = item.parts();
             if chooses_id(&parts.0) {
                 chosen.insert(position);
             }
             let envelope = envelope(parts.0, &message, self.client.now())?;
+            #[cfg(feature = "spool")]
+            if chosen.contains(&position) || envelope.unique.is_some() {
+                may_be_known.insert(position);
+            }
             let task = envelope.encode()?;
             handles.push(Handle::sent(self.client.clone(), &envelope));
             self.add((envelope.queue, parts.1), task, position).await?;
@@ -109,9 +115,9 @@ impl Bulk {
             *handle = handle.clone().answered(answer, chosen.contains(&position));
         }
         #[cfg(feature = "spool")]
-        for handle in &mut handles {
+        for (position, handle) in handles.iter_mut().enumerate() {
             if self.spooled.contains(&handle.id()) {
-                handle.was_spooled();
+                handle.was_spooled(may_be_known.contains(&position));
             }
         }
         Ok(handles)
@@ -177,20 +183,12 @@ impl Bulk {
         let known = sent.known.into_iter();
         self.known
             .extend(known.map(|(place, answer)| (trip.positions[place], answer)));
-        match &sent.end {
-            Ok(Kept::ByBroker(answers)) => {
-                let answers = trip.positions.into_iter().zip(answers.iter().copied());
-                let known = answers.filter(|(_, answer)| *answer != Enqueued::New);
-                self.known.extend(known);
-                self.accepted.extend(sent.left);
-            }
-            #[cfg(feature = "spool")]
-            Ok(Kept::Locally) => self.spooled.extend(sent.left),
-            Err(SendError::Unknown { .. }) => self.unknown.extend(sent.left),
-            Err(SendError::NotConfirmed { .. }) => self.unconfirmed.extend(sent.left),
-            Err(_) => {}
+        #[cfg(feature = "spool")]
+        self.spooled.extend(sent.spooled);
+        if let Err(SendError::Unknown { .. }) = sent.end {
+            self.unknown.extend(sent.left);
         }
-        sent.end.map(|_| true)
+        sent.end.map(|()| true)
     }
 
     /// Starts no more calls, and waits for those that travel: what they did belongs into the error.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::{iter, mem};
 
 use lovage_core::{Durability, Encoded, EnqueueError, Enqueued, QueueName, TaskId};
 use tokio::time::Instant;
@@ -29,8 +30,8 @@ pub(crate) struct Manner {
 /// Who has a task that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// The broker, which says of each what it made of it.
-    ByBroker(Vec<Enqueued>),
+    /// The broker, which says what it made of it.
+    ByBroker(Enqueued),
     /// This host, until the broker takes it.
     #[cfg(feature = "spool")]
     Locally,
@@ -109,8 +110,9 @@ impl Client {
         let _held = self.0.lines.admit(encoded.bytes().len())?;
         #[cfg(feature = "spool")]
         if let Some(spool) = &self.0.spool {
-            let tasks = vec![encoded];
-            return Box::pin(self.deliver_or_spool(spool, queue, tasks, manner, task)).await;
+            let mut batch = Batch::of(vec![encoded]);
+            Box::pin(self.deliver_or_spool(spool, queue, &mut batch, manner, task)).await;
+            return batch.one();
         }
         let wanted = self.wanted(manner);
         let line = self.0.lines.line(self.broker(), queue, wanted);
@@ -121,7 +123,7 @@ impl Client {
                 Ok(receipt) => {
                     self.accepted(queue, &[encoded], &[receipt]).await;
                     confirmed(&receipt, wanted, id)?;
-                    return Ok(Kept::ByBroker(vec![receipt.enqueued]));
+                    return Ok(Kept::ByBroker(receipt.enqueued));
                 }
                 Err(error) => {
                     let end = attempts.failed(error).await;
@@ -135,67 +137,59 @@ impl Client {
     pub(crate) async fn deliver_batch(
         &self,
         queue: &QueueName,
-        mut batch: Vec<Encoded>,
+        tasks: Vec<Encoded>,
         manner: Manner,
         task: &'static str,
     ) -> Delivered {
-        let mut sent = Delivered::default();
+        let mut batch = Batch::of(tasks);
         #[cfg(feature = "spool")]
         if let Some(spool) = &self.0.spool {
-            sent.left = batch.iter().map(Encoded::id).collect();
-            if !batch.is_empty() {
-                let end = self.deliver_or_spool(spool, queue, batch, manner, task);
-                sent.end = end.await;
-            }
-            return sent;
+            self.deliver_or_spool(spool, queue, &mut batch, manner, task)
+                .await;
+            return batch.end();
         }
         let wanted = self.wanted(manner);
-        let mut attempts = Attempts::at(&batch, self.ends(manner));
-        // Where each that is left stood in the batch.
-        let mut places: Vec<usize> = (0..batch.len()).collect();
-        while let Some(first) = batch.first().map(Encoded::id) {
+        let mut attempts = Attempts::at(&batch.left, self.ends(manner));
+        while let Some(first) = batch.left.first().map(Encoded::id) {
             let deadline = attempts.deadline();
-            let answer = call(self.broker(), queue, batch.clone(), wanted, deadline).await;
-            let (mut receipts, error) = match answer {
-                Ok(receipts) => {
-                    let error = (receipts.len() < batch.len()).then(too_few);
-                    (receipts.into_iter().map(Some).collect(), error)
-                }
-                Err(EnqueueError::InPart { answers, by, error }) => {
-                    let receipt = |enqueued| Receipt { enqueued, by };
-                    let receipts = answers.into_iter().map(|answer| answer.map(receipt));
-                    (receipts.collect(), Some(*error))
-                }
-                Err(error) => (vec![None; batch.len()], Some(error)),
-            };
-            receipts.resize(batch.len(), None);
-            for (place, receipt) in places.iter().zip(&receipts) {
-                let answer = receipt.map(|receipt: Receipt| receipt.enqueued);
-                let known = answer.filter(|answer| *answer != Enqueued::New);
-                sent.known.extend(known.map(|answer| (*place, answer)));
-            }
-            let mut left = receipts.iter().map(Option::is_none);
-            places.retain(|_| left.next().unwrap_or_default());
-            let (tasks, receipts) = taken(&mut batch, receipts);
-            self.accepted(queue, &tasks, &receipts).await;
-            for (task, receipt) in tasks.iter().zip(&receipts) {
-                match confirmed(receipt, wanted, task.id()) {
-                    Ok(()) => sent.accepted.push(task.id()),
-                    Err(error) => {
-                        sent.unconfirmed.push(task.id());
-                        sent.end = Err(error);
-                    }
-                }
-            }
-            if let Some(error) = error
+            if let Err(error) = self.attempt(queue, &mut batch, wanted, deadline).await
                 && let Err(error) = attempts.failed(error).await
             {
-                sent.end = Err(SendError::from_enqueue(error, first, task));
+                batch.sent.end = Err(SendError::from_enqueue(error, first, task));
                 break;
             }
         }
-        sent.left = batch.iter().map(Encoded::id).collect();
-        sent
+        batch.end()
+    }
+
+    /// Makes one call with what is left of a batch, and takes out of it what the broker has taken. An error speaks of
+    /// those that are still left.
+    pub(crate) async fn attempt(
+        &self,
+        queue: &QueueName,
+        batch: &mut Batch,
+        wanted: Durability,
+        deadline: Instant,
+    ) -> Result<(), EnqueueError> {
+        let tasks = batch.left.clone();
+        let answer = call(self.broker(), queue, tasks, wanted, deadline).await;
+        let (receipts, end) = receipts(answer);
+        self.take(queue, batch, receipts, wanted).await;
+        if end.is_ok() && !batch.left.is_empty() {
+            return Err(too_few());
+        }
+        end
+    }
+
+    pub(crate) async fn take(
+        &self,
+        queue: &QueueName,
+        batch: &mut Batch,
+        receipts: Vec<Option<Receipt>>,
+        wanted: Durability,
+    ) {
+        let (tasks, receipts) = batch.take(receipts, wanted);
+        self.accepted(queue, &tasks, &receipts).await;
     }
 
     pub(crate) fn wanted(&self, manner: Manner) -> Durability {
@@ -239,21 +233,85 @@ impl Client {
     }
 }
 
-/// Takes what a broker has taken out of `batch`.
-fn taken(batch: &mut Vec<Encoded>, receipts: Vec<Option<Receipt>>) -> (Vec<Encoded>, Vec<Receipt>) {
-    let (mut taken, mut kept) = (Vec::new(), Vec::new());
-    let mut left = Vec::new();
-    for (task, receipt) in std::mem::take(batch).into_iter().zip(receipts) {
-        match receipt {
-            Some(receipt) => {
-                taken.push(task);
-                kept.push(receipt);
-            }
-            None => left.push(task),
+/// What a call answered of each of its tasks, and what is to be said of those without an answer.
+pub(crate) fn receipts(
+    answer: Result<Vec<Receipt>, EnqueueError>,
+) -> (Vec<Option<Receipt>>, Result<(), EnqueueError>) {
+    match answer {
+        Ok(receipts) => (receipts.into_iter().map(Some).collect(), Ok(())),
+        Err(EnqueueError::InPart { answers, by, error }) => {
+            let receipt = |enqueued| Receipt { enqueued, by };
+            let receipts = answers.into_iter().map(|answer| answer.map(receipt));
+            (receipts.collect(), Err(*error))
+        }
+        Err(error) => (Vec::new(), Err(error)),
+    }
+}
+
+/// A batch on its way.
+pub(crate) struct Batch {
+    /// What nobody has taken yet.
+    pub(crate) left: Vec<Encoded>,
+    /// Where each of these stood in the batch.
+    places: Vec<usize>,
+    pub(crate) sent: Delivered,
+}
+
+impl Batch {
+    fn of(tasks: Vec<Encoded>) -> Self {
+        Self {
+            places: (0..tasks.len()).collect(),
+            left: tasks,
+            sent: Delivered::default(),
         }
     }
-    *batch = left;
-    (taken, kept)
+
+    /// Takes out what a broker has taken.
+    fn take(
+        &mut self,
+        receipts: Vec<Option<Receipt>>,
+        wanted: Durability,
+    ) -> (Vec<Encoded>, Vec<Receipt>) {
+        let (mut tasks, mut taken) = (Vec::new(), Vec::new());
+        let (left, places) = (mem::take(&mut self.left), mem::take(&mut self.places));
+        let receipts = receipts.into_iter().chain(iter::repeat(None));
+        for ((task, place), receipt) in left.into_iter().zip(places).zip(receipts) {
+            let Some(receipt) = receipt else {
+                self.left.push(task);
+                self.places.push(place);
+                continue;
+            };
+            if receipt.enqueued != Enqueued::New {
+                self.sent.known.push((place, receipt.enqueued));
+            }
+            match confirmed(&receipt, wanted, task.id()) {
+                Ok(()) => self.sent.accepted.push(task.id()),
+                Err(error) => {
+                    self.sent.unconfirmed.push(task.id());
+                    self.sent.end = Err(error);
+                }
+            }
+            tasks.push(task);
+            taken.push(receipt);
+        }
+        (tasks, taken)
+    }
+
+    /// What became of the only task.
+    #[cfg(feature = "spool")]
+    fn one(self) -> Result<Kept, SendError> {
+        self.sent.end?;
+        if self.sent.spooled.is_empty() {
+            let answer = self.sent.known.first().map(|(_, answer)| *answer);
+            return Ok(Kept::ByBroker(answer.unwrap_or(Enqueued::New)));
+        }
+        Ok(Kept::Locally)
+    }
+
+    fn end(mut self) -> Delivered {
+        self.sent.left = self.left.iter().map(Encoded::id).collect();
+        self.sent
+    }
 }
 
 /// What became of a batch.
@@ -261,11 +319,14 @@ pub(crate) struct Delivered {
     pub(crate) accepted: Vec<TaskId>,
     /// Stored, and not confirmed as was wanted.
     pub(crate) unconfirmed: Vec<TaskId>,
+    /// Kept on this host.
+    #[cfg(feature = "spool")]
+    pub(crate) spooled: Vec<TaskId>,
     /// What the queue made of those that were not new, by their places in the batch.
     pub(crate) known: Vec<(usize, Enqueued)>,
-    /// What `end` speaks of: all that is in neither of the first two.
+    /// What `end` speaks of: all that is in none of the first ones.
     pub(crate) left: Vec<TaskId>,
-    pub(crate) end: Result<Kept, SendError>,
+    pub(crate) end: Result<(), SendError>,
 }
 
 impl Default for Delivered {
@@ -273,25 +334,13 @@ impl Default for Delivered {
         Self {
             accepted: Vec::new(),
             unconfirmed: Vec::new(),
+            #[cfg(feature = "spool")]
+            spooled: Vec::new(),
             known: Vec::new(),
             left: Vec::new(),
-            end: Ok(Kept::ByBroker(Vec::new())),
+            end: Ok(()),
         }
     }
-}
-
-/// What is known of a batch that was stored, `first` at its head: it is confirmed whole, or not.
-#[cfg(feature = "spool")]
-pub(crate) fn kept(
-    receipts: &[Receipt],
-    wanted: Durability,
-    first: TaskId,
-) -> Result<Kept, SendError> {
-    if let Some(short) = receipts.iter().find(|receipt| !receipt.by.meets(&wanted)) {
-        confirmed(short, wanted, first)?;
-    }
-    let answers = receipts.iter().map(|receipt| receipt.enqueued);
-    Ok(Kept::ByBroker(answers.collect()))
 }
 
 fn confirmed(receipt: &Receipt, wanted: Durability, id: TaskId) -> Result<(), SendError> {

@@ -82,7 +82,8 @@ impl<T> Handle<T> {
     }
 
     /// Whether the send made this task. `false` where it was there already: another one held the key of a unique task, an
-    /// idempotency key was used before, or the id lived; also where that one was replaced by what was sent.
+    /// idempotency key was used before, or the id lived; also where that one was replaced by what was sent. Where such a
+    /// send [waits on this host](crate::SpoolConfig) it is `false` as well: what the queue will make of it nobody knows.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -99,20 +100,22 @@ impl<T> Handle<T> {
 
     /// Whether the send was answered by this host's spool instead of the broker: the task is on disk here, and reaches
     /// the broker when that takes it. Until then the queue does not know it: [`state`](Self::state) is [`Place::Gone`],
-    /// [`wait`](Handle::wait) answers [`WaitError::Unknown`], and it cannot be cancelled.
+    /// [`wait`](Handle::wait) answers [`WaitError::Unknown`], and it cannot be cancelled. So it stays where the queue then
+    /// has another task of its unique or idempotency key: what is sent is answered to nobody here.
     #[cfg(feature = "spool")]
     pub fn is_spooled(&self) -> bool {
         self.spooled
     }
 
     #[cfg(feature = "spool")]
-    pub(crate) fn was_spooled(&mut self) {
+    pub(crate) fn was_spooled(&mut self, may_be_known: bool) {
         self.spooled = true;
+        self.is_new = !may_be_known;
     }
 
     #[cfg(feature = "spool")]
-    pub(crate) fn spooled_here(mut self) -> Self {
-        self.was_spooled();
+    pub(crate) fn spooled_here(mut self, may_be_known: bool) -> Self {
+        self.was_spooled(may_be_known);
         self
     }
 

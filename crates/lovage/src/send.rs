@@ -261,12 +261,9 @@ impl<T: Task> Sending<T> {
             .await?;
         let handle = Handle::sent(self.client, &envelope);
         Ok(match kept {
-            Kept::ByBroker(answers) => match answers.first() {
-                Some(answer) => handle.answered(*answer, id_was_chosen),
-                None => handle,
-            },
+            Kept::ByBroker(answer) => handle.answered(answer, id_was_chosen),
             #[cfg(feature = "spool")]
-            Kept::Locally => handle.spooled_here(),
+            Kept::Locally => handle.spooled_here(id_was_chosen || envelope.unique.is_some()),
         })
     }
 }

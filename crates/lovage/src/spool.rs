@@ -56,8 +56,8 @@ impl SpoolConfig {
         self
     }
 
-    /// Keeps at most so many bytes of envelopes, those set aside included; 256 MiB unless set. The file is some times as
-    /// large, and does not shrink.
+    /// Keeps at most so many bytes of envelopes, those set aside included; 256 MiB unless set. The file is several
+    /// times as large, and does not shrink.
     pub fn bytes_max(mut self, bytes: u64) -> Self {
         self.bytes_max = bytes;
         self
@@ -158,13 +158,15 @@ impl Spool {
     }
 
     /// Waits until nothing waits for the broker any more, at most `at_most`; answers whether that is so. A producer
-    /// that is about to end may wait here; it need not, as the next one on the same folder goes on.
+    /// that is about to end may wait here; it need not, as the next one on the same folder goes on. An at-most-once task
+    /// that travels when it ends is set aside.
     pub async fn emptied(&self, at_most: Duration) -> bool {
         timeout(at_most, self.keeper.until_empty()).await.is_ok()
     }
 
     /// The tasks that were set aside, in the order of their queues and numbers, at most `limit`: those that the broker
-    /// refuses for good, at-most-once tasks whose answer was lost, and entries that cannot be read.
+    /// refuses for good, at-most-once tasks whose answer was lost or without the confirmation they were sent for, and
+    /// entries that cannot be read.
     pub async fn set_aside(&self, limit: usize) -> Result<Vec<SetAside>, SpoolError> {
         self.keeper.list_aside(limit).await
     }

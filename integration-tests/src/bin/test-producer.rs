@@ -25,15 +25,13 @@ async fn main() -> anyhow::Result<()> {
     let mut notes = OpenOptions::new().append(true).create(true).open(notes)?;
     for number in first.parse::<u128>()?.. {
         let id = TaskId::from_bytes(number.to_be_bytes());
-        // What was not answered Ok was not promised.
-        if let Ok(handle) = client.send(quick(0)).id(id).await {
-            let kept = if handle.is_spooled() {
-                "spooled"
-            } else {
-                "sent"
-            };
-            writeln!(notes, "{number} {kept}")?;
-        }
+        let kept = match client.send(quick(0)).id(id).await {
+            Ok(handle) if handle.is_spooled() => "spooled",
+            Ok(_) => "sent",
+            // What was not answered Ok was not promised.
+            Err(_) => "refused",
+        };
+        writeln!(notes, "{number} {kept}")?;
         tokio::time::sleep(ms(1)).await;
     }
     Ok(())

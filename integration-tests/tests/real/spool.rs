@@ -32,7 +32,22 @@ impl Producers {
     }
 
     fn spawn(&self, first: &str) -> Producer {
-        let child = Command::new(env!("CARGO_BIN_EXE_test-producer"))
+        self.start(
+            &mut Command::new(env!("CARGO_BIN_EXE_test-producer")),
+            first,
+        )
+    }
+
+    /// One whose files cannot grow beyond so many blocks of 512 bytes, as on a full disk.
+    fn spawn_on_a_full_disk(&self, blocks: u32, first: &str) -> Producer {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_test-producer");
+        self.start(shell.args(["-c", &script, program]), first)
+    }
+
+    fn start(&self, program: &mut Command, first: &str) -> Producer {
+        let child = program
             .arg(&self.url)
             .arg(&self.spool)
             .arg(&self.notes)
@@ -44,6 +59,12 @@ impl Producers {
 
     /// What was answered `Ok`, and how.
     fn notes(&self) -> BTreeMap<u128, String> {
+        let mut notes = self.all_notes();
+        notes.retain(|_, kept| kept != "refused");
+        notes
+    }
+
+    fn all_notes(&self) -> BTreeMap<u128, String> {
         let text = fs::read_to_string(&self.notes).unwrap_or_default();
         // The last line may be under way.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -175,4 +196,38 @@ async fn sends_go_on_while_a_long_spool_drains() {
             .keys()
             .all(|number| arrived.binary_search(number).is_ok())
     );
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_loses_nothing_that_was_spooled() {
+    let stage = stage_over(RedisServer::builder().appendonly("always").start().await);
+    let producers = Producers::of(&stage);
+    stage.redis.kill9();
+    // The file is made with room to grow in.
+    let producer = producers.spawn("1");
+    producers.until_more(20).await;
+    drop(producer);
+    let size = fs::metadata(producers.spool.join("spool.redb"))
+        .expect("it was made")
+        .len();
+    let blocks = u32::try_from(size / 512).expect("a small file");
+
+    let producer = producers.spawn_on_a_full_disk(blocks, &LIFE.to_string());
+    let refused = async || {
+        let refused = producers.all_notes();
+        let refused = refused.values().filter(|kept| *kept == "refused").count();
+        (5 <= refused).then_some(())
+    };
+    eventually("the disk is full", refused).await;
+    drop(producer);
+    stage.redis.restart().await;
+    let mut last = producers.spawn("drain");
+    let status = eventually("the spool is empty", async || last.0.try_wait().unwrap()).await;
+    assert!(status.success(), "{status}");
+    let (arrived, notes) = (arrived(&stage.redis).await, producers.notes());
+    assert!(arrived.is_sorted_by(|one, other| one < other));
+    for (number, kept) in &notes {
+        let found = arrived.binary_search(number);
+        assert!(found.is_ok(), "{number} is lost, though {kept}");
+    }
 }

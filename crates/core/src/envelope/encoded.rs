@@ -60,6 +60,16 @@ impl Encoded {
         !self.acks_early() || self.remembered.is_some()
     }
 
+    /// The same task, whose id the queue remembers for `span` unless it does so already: sent again within it, it is the
+    /// same task, whatever has become of it. The span does not travel with the envelope.
+    #[must_use]
+    pub fn remembered_for(self, span: Duration) -> Self {
+        Self {
+            remembered: self.remembered.or(Some(span)),
+            ..self
+        }
+    }
+
     /// How long the queue remembers its id, whatever becomes of it.
     pub fn remembered(&self) -> Option<Duration> {
         self.remembered

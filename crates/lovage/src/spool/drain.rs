@@ -1,14 +1,21 @@
 //! The loop that sends what waits, queue by queue and in its order, as soon as the broker takes it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use lovage_core::{BATCH_MAX, Backoff, Durability, Encoded, EnqueueError, QueueName, ms, secs};
-use tokio::time::{Instant, sleep_until};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use lovage_core::{
+    BATCH_MAX, Backoff, Durability, Encoded, EnqueueError, Partitioning as _, QueueName, hours, ms,
+    secs,
+};
+use tokio::time::{sleep, timeout};
 
-use super::keeper::{Head, Keeper};
+use super::keeper::{Head, Keeper, Travelling};
+use super::store::Change;
 use super::{Entry, SpoolError};
 use crate::any_broker::AnyBroker;
+use crate::deliver::receipts;
 use crate::gather::{BATCH_BYTES_MAX, call};
 use crate::retry::instant_in;
 
@@ -16,13 +23,61 @@ use crate::retry::instant_in;
 const BACKOFF: Backoff = Backoff::exponential(ms(50)).cap(secs(2));
 /// Nobody waits for this call, so it may take long.
 const CALL_LIMIT: Duration = secs(30);
+/// A task that is stored and not confirmed is sent again until it is: for so long it is the same task, whatever has
+/// become of it.
+const REMEMBERED: Duration = hours(24);
 /// Why an at-most-once task is kept where it is.
 const IN_DOUBT: &str = "it may run at most once, and may have been accepted: no answer came";
+/// Why another one is.
+const UNCONFIRMED: &str =
+    "it is stored, and was not confirmed as its send asked; it may run at most once";
 
-/// Where a queue is that did not take its tasks.
-struct Stuck {
-    failures: u32,
-    retry_at: Instant,
+/// Runs until it is aborted.
+pub(super) async fn run(keeper: Keeper, broker: AnyBroker) {
+    loop {
+        keeper.until_filled().await;
+        let stats = keeper.stats();
+        tracing::warn!(
+            tasks = stats.tasks,
+            bytes = stats.bytes,
+            "tasks wait in the spool until the broker takes them"
+        );
+        empty(&keeper, &broker).await;
+        tracing::info!("the spool is empty: sends go to the broker again");
+    }
+}
+
+/// Sends what waits in all queues, each by itself: one that is stuck holds up no other.
+async fn empty(keeper: &Keeper, broker: &AnyBroker) {
+    let mut draining = FuturesUnordered::new();
+    let mut drained = HashSet::new();
+    while keeper.holds_any() || !drained.is_empty() {
+        tokio::select! {
+            queues = keeper.until_waits_outside(&drained) => {
+                for queue in queues {
+                    drained.insert(queue.clone());
+                    draining.push(Drain::new(keeper, broker, queue).run());
+                }
+            }
+            Some(queue) = draining.next() => {
+                drained.remove(&queue);
+            }
+        }
+    }
+}
+
+/// The way of one queue's tasks to the broker.
+struct Drain<'a> {
+    keeper: &'a Keeper,
+    broker: &'a AnyBroker,
+    queue: QueueName,
+    owed: Option<Owed>,
+}
+
+/// A change that the file does not have yet, whatever the reason; nothing else of its queue moves before it has.
+struct Owed {
+    change: Change,
+    _travelling: Option<Travelling>,
 }
 
 /// What came of one look at a queue.
@@ -33,88 +88,188 @@ enum Moved {
     None(String),
 }
 
-/// Runs until it is aborted.
-pub(super) async fn run(keeper: Keeper, broker: AnyBroker) {
-    let mut stuck: HashMap<QueueName, Stuck> = HashMap::new();
-    loop {
-        keeper.until_filled().await;
-        let stats = keeper.stats();
-        tracing::warn!(
-            tasks = stats.tasks,
-            bytes = stats.bytes,
-            "tasks wait in the spool until the broker takes them"
-        );
-        loop {
-            let queues = keeper.queues();
-            if queues.is_empty() {
-                break;
-            }
-            stuck.retain(|queue, _| queues.contains(queue));
-            let mut wake: Option<Instant> = None;
-            for queue in queues {
-                let now = Instant::now();
-                let retry_at = stuck.get(&queue).map(|stuck| stuck.retry_at);
-                if let Some(at) = retry_at
-                    && now < at
-                {
-                    wake = Some(wake.map_or(at, |wake| wake.min(at)));
+impl<'a> Drain<'a> {
+    fn new(keeper: &'a Keeper, broker: &'a AnyBroker, queue: QueueName) -> Self {
+        Self {
+            keeper,
+            broker,
+            queue,
+            owed: None,
+        }
+    }
+
+    /// Sends until nothing waits any more.
+    async fn run(mut self) -> QueueName {
+        let mut failures = 0;
+        while self.owed.is_some() || self.keeper.holds(&self.queue) {
+            let why = match self.send_some().await {
+                Ok(Moved::Some) => {
+                    if failures != 0 {
+                        tracing::info!(queue = %self.queue, "tasks leave the spool again");
+                    }
+                    failures = 0;
                     continue;
                 }
-                match send_some(&keeper, &broker, &queue).await {
-                    Ok(Moved::Some) => {
-                        if stuck.remove(&queue).is_some() {
-                            tracing::info!(%queue, "tasks leave the spool again");
-                        }
-                        wake = Some(now);
-                    }
-                    Ok(Moved::None(why)) => {
-                        let at = put_off(&mut stuck, &queue, &why);
-                        wake = Some(wake.map_or(at, |wake| wake.min(at)));
-                    }
-                    Err(error) => {
-                        let at = put_off(&mut stuck, &queue, &error.to_string());
-                        wake = Some(wake.map_or(at, |wake| wake.min(at)));
-                    }
+                Ok(Moved::None(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            failures += 1;
+            if failures == 1 {
+                tracing::warn!(queue = %self.queue, why, "tasks stay in the spool; trying again until they are taken");
+            }
+            sleep(BACKOFF.delay(failures, fastrand::f64())).await;
+        }
+        self.queue
+    }
+
+    async fn send_some(&mut self) -> Result<Moved, SpoolError> {
+        if self.owed.is_some() {
+            self.settle().await?;
+            return Ok(Moved::Some);
+        }
+        let head = self
+            .keeper
+            .head(&self.queue, BATCH_MAX, BATCH_BYTES_MAX)
+            .await?;
+        let Some((number, first)) = head.first() else {
+            return Ok(Moved::None("its entries cannot be found".to_owned()));
+        };
+        match first {
+            Err(reason) => {
+                self.put_aside(*number, reason.clone()).await?;
+                Ok(Moved::Some)
+            }
+            Ok(entry) if entry.task.acks_early() => self.send_once(*number, entry).await,
+            Ok(entry) => {
+                let wanted = entry.wanted;
+                self.send_batch(batch(head, wanted), wanted).await
+            }
+        }
+    }
+
+    /// Writes what is owed. Where the disk refuses it stays so: what the broker has accepted is not sent again.
+    async fn settle(&mut self) -> Result<(), SpoolError> {
+        if let Some(owed) = &self.owed {
+            self.keeper.change(owed.change.clone()).await?;
+            self.owed = None;
+        }
+        Ok(())
+    }
+
+    async fn owe(
+        &mut self,
+        change: Change,
+        travelling: Option<Travelling>,
+    ) -> Result<(), SpoolError> {
+        self.owed = Some(Owed {
+            change,
+            _travelling: travelling,
+        });
+        self.settle().await
+    }
+
+    async fn send_batch(
+        &mut self,
+        mut batch: Vec<(u64, Encoded)>,
+        wanted: Durability,
+    ) -> Result<Moved, SpoolError> {
+        loop {
+            let (numbers, tasks): (Vec<u64>, Vec<Encoded>) = batch.iter().cloned().unzip();
+            let ends = instant_in(CALL_LIMIT);
+            let answer = call(self.broker, &self.queue, tasks, wanted, ends).await;
+            let (receipts, end) = receipts(answer);
+            let confirmed = batch
+                .iter()
+                .zip(&receipts)
+                .filter_map(|((number, _), receipt)| {
+                    receipt
+                        .filter(|receipt| receipt.by.meets(&wanted))
+                        .map(|_| *number)
+                });
+            let confirmed: Vec<u64> = confirmed.collect();
+            if !confirmed.is_empty() {
+                // A producer that is killed before this sends them once more, by the same ids.
+                self.owe(Change::Remove(self.queue.clone(), confirmed), None)
+                    .await?;
+                return Ok(Moved::Some);
+            }
+            match end {
+                Ok(()) => return Ok(Moved::None("they are stored and not confirmed".to_owned())),
+                // The queue takes a batch whole or not at all: what fits goes.
+                Err(EnqueueError::QueueFull { len, bound, .. })
+                    if fits(len, bound, batch.len()) =>
+                {
+                    batch.truncate(usize::try_from(bound - len).unwrap_or(usize::MAX));
+                }
+                Err(
+                    error @ (EnqueueError::QueueFull { .. }
+                    | EnqueueError::Refused(_)
+                    | EnqueueError::Misconfigured(_)
+                    | EnqueueError::Unknown(_)),
+                ) => return Ok(Moved::None(error.to_string())),
+                // Refused for good. Which one it is shows alone, and it holds up no others then.
+                Err(_) if 1 < batch.len() => batch.truncate(1),
+                Err(error) => {
+                    self.put_aside(numbers[0], error.to_string()).await?;
+                    return Ok(Moved::Some);
                 }
             }
-            // Where something moved, the instant has passed.
-            sleep_until(wake.unwrap_or_else(Instant::now)).await;
         }
-        tracing::info!("the spool is empty: sends go to the broker again");
     }
-}
 
-fn put_off(stuck: &mut HashMap<QueueName, Stuck>, queue: &QueueName, why: &str) -> Instant {
-    let failures = stuck.get(queue).map_or(0, |stuck| stuck.failures) + 1;
-    if failures == 1 {
-        tracing::warn!(%queue, why, "tasks stay in the spool; trying again until they are taken");
+    /// Sends an at-most-once task: set aside before it travels, so that nothing sends it again, a next process
+    /// included, where no answer comes.
+    async fn send_once(&mut self, number: u64, entry: &Entry) -> Result<Moved, SpoolError> {
+        // A broker that is away is no reason to be in doubt of a task.
+        match timeout(CALL_LIMIT, self.broker.partitions(&self.queue)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Ok(Moved::None(error.to_string())),
+            Err(_) => return Ok(Moved::None("the broker does not answer".to_owned())),
+        }
+        let travelling = self.keeper.travels(&self.queue);
+        let queue = self.queue.clone();
+        let aside = Change::SetAside(queue.clone(), number, IN_DOUBT.to_owned());
+        if let Err(error) = self.keeper.change(aside).await {
+            // It may stand aside all the same, and has not travelled.
+            self.owe(Change::PutBack(queue, number), Some(travelling))
+                .await?;
+            return Err(error);
+        }
+        let tasks = vec![entry.task.clone()];
+        let ends = instant_in(CALL_LIMIT);
+        let answer = call(self.broker, &self.queue, tasks, entry.wanted, ends).await;
+        let (receipts, end) = receipts(answer);
+        match end {
+            Ok(()) => {
+                let mut by = receipts.iter().flatten().map(|receipt| receipt.by);
+                let next = if by.all(|by| by.meets(&entry.wanted)) {
+                    Change::Forget(queue, number)
+                } else {
+                    Change::SetAside(queue, number, UNCONFIRMED.to_owned())
+                };
+                self.owe(next, Some(travelling)).await?;
+                Ok(Moved::Some)
+            }
+            Err(
+                error @ (EnqueueError::QueueFull { .. }
+                | EnqueueError::Refused(_)
+                | EnqueueError::Misconfigured(_)),
+            ) => {
+                self.owe(Change::PutBack(queue, number), Some(travelling))
+                    .await?;
+                Ok(Moved::None(error.to_string()))
+            }
+            Err(error) => {
+                tracing::error!(%queue, id = %entry.task.id(), %error, "an at-most-once task stays aside in the spool");
+                Ok(Moved::Some)
+            }
+        }
     }
-    let retry_at = instant_in(BACKOFF.delay(failures, fastrand::f64()));
-    stuck.insert(queue.clone(), Stuck { failures, retry_at });
-    retry_at
-}
 
-async fn send_some(
-    keeper: &Keeper,
-    broker: &AnyBroker,
-    queue: &QueueName,
-) -> Result<Moved, SpoolError> {
-    let head = keeper.head(queue, BATCH_MAX, BATCH_BYTES_MAX).await?;
-    let Some((number, first)) = head.first() else {
-        return Ok(Moved::None("its entries cannot be found".to_owned()));
-    };
-    match first {
-        Err(reason) => {
-            put_aside(keeper, queue, *number, reason.clone()).await?;
-            Ok(Moved::Some)
-        }
-        Ok(entry) if entry.task.acks_early() => {
-            send_once(keeper, broker, queue, *number, entry).await
-        }
-        Ok(entry) => {
-            let wanted = entry.wanted;
-            send_batch(keeper, broker, queue, batch(head, wanted), wanted).await
-        }
+    async fn put_aside(&self, number: u64, reason: String) -> Result<(), SpoolError> {
+        tracing::error!(queue = %self.queue, number, reason, "a task is set aside in the spool: it can never be sent");
+        let change = Change::SetAside(self.queue.clone(), number, reason);
+        self.keeper.change(change).await.map(drop)
     }
 }
 
@@ -124,45 +279,14 @@ fn batch(head: Head, wanted: Durability) -> Vec<(u64, Encoded)> {
     head.into_iter()
         .map_while(|(number, entry)| entry.ok().map(|entry| (number, entry)))
         .take_while(|(_, entry)| fits(entry))
-        .map(|(number, entry)| (number, entry.task))
+        .map(|(number, entry)| {
+            if entry.wanted.is_none() {
+                (number, entry.task)
+            } else {
+                (number, entry.task.remembered_for(REMEMBERED))
+            }
+        })
         .collect()
-}
-
-async fn send_batch(
-    keeper: &Keeper,
-    broker: &AnyBroker,
-    queue: &QueueName,
-    mut batch: Vec<(u64, Encoded)>,
-    wanted: Durability,
-) -> Result<Moved, SpoolError> {
-    loop {
-        let (numbers, tasks): (Vec<u64>, Vec<Encoded>) = batch.iter().cloned().unzip();
-        let sent = call(broker, queue, tasks, wanted, instant_in(CALL_LIMIT)).await;
-        match sent {
-            Ok(receipts) if receipts.iter().all(|receipt| receipt.by.meets(&wanted)) => {
-                // A producer that is killed before this sends them once more, by the same ids.
-                keeper.remove(queue, numbers).await?;
-                return Ok(Moved::Some);
-            }
-            Ok(_) => return Ok(Moved::None("they are stored and not confirmed".to_owned())),
-            // The queue takes a batch whole or not at all: what fits goes.
-            Err(EnqueueError::QueueFull { len, bound, .. }) if fits(len, bound, batch.len()) => {
-                batch.truncate(usize::try_from(bound - len).unwrap_or(usize::MAX));
-            }
-            Err(
-                error @ (EnqueueError::QueueFull { .. }
-                | EnqueueError::Refused(_)
-                | EnqueueError::Misconfigured(_)
-                | EnqueueError::Unknown(_)),
-            ) => return Ok(Moved::None(error.to_string())),
-            // Refused for good. Which one it is shows alone, and it holds up no others then.
-            Err(_) if 1 < batch.len() => batch.truncate(1),
-            Err(error) => {
-                put_aside(keeper, queue, numbers[0], error.to_string()).await?;
-                return Ok(Moved::Some);
-            }
-        }
-    }
 }
 
 /// Whether some of so many tasks fit, and not all.
@@ -170,44 +294,72 @@ fn fits(len: u64, bound: u64, tasks: usize) -> bool {
     len < bound && bound - len < tasks as u64
 }
 
-/// Sends an at-most-once task: set aside before it travels, so that nothing sends it again, a next process included,
-/// where no answer comes.
-async fn send_once(
-    keeper: &Keeper,
-    broker: &AnyBroker,
-    queue: &QueueName,
-    number: u64,
-    entry: &Entry,
-) -> Result<Moved, SpoolError> {
-    let _travelling = keeper.travels();
-    keeper.set_aside(queue, number, IN_DOUBT.to_owned()).await?;
-    let tasks = vec![entry.task.clone()];
-    match call(broker, queue, tasks, entry.wanted, instant_in(CALL_LIMIT)).await {
-        Ok(_) => {
-            keeper.forget(queue, number).await?;
-            Ok(Moved::Some)
-        }
-        Err(
-            error @ (EnqueueError::QueueFull { .. }
-            | EnqueueError::Refused(_)
-            | EnqueueError::Misconfigured(_)),
-        ) => {
-            keeper.put_back(queue, number).await?;
-            Ok(Moved::None(error.to_string()))
-        }
-        Err(error) => {
-            tracing::error!(%queue, id = %entry.task.id(), %error, "an at-most-once task stays aside in the spool");
-            Ok(Moved::Some)
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use bytes::Bytes;
+    use lovage_core::{Envelope, Inspect as _, Millis, TaskId, TaskName};
+
+    use super::*;
+    use crate::spool::SpoolConfig;
+
+    fn queue() -> QueueName {
+        QueueName::parse("q").expect("a name")
+    }
+
+    fn entry() -> Entry {
+        let name = TaskName::parse("t").expect("a name");
+        let envelope = Envelope::new(TaskId::random(), name, queue(), Bytes::from_static(b"\xc0"));
+        let task = envelope.encode().expect("small enough");
+        Entry::new(&task, Durability::NONE, Millis::new(1))
+    }
+
+    #[tokio::test]
+    async fn what_the_broker_has_accepted_is_not_sent_again_where_the_disk_refuses_to_note_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let keeper = Keeper::open(SpoolConfig::at(folder.path()))
+            .await
+            .expect("it is free");
+        let entries: Vec<Entry> = (0..3).map(|_| entry()).collect();
+        let ids: Vec<TaskId> = entries.iter().map(|entry| entry.task.id()).collect();
+        keeper
+            .append(&queue(), entries)
+            .await
+            .expect("there is room");
+        let broker = AnyBroker::connect("memory://")
+            .await
+            .expect("memory is there");
+
+        let refusing = keeper.refusing(3);
+        let draining = Drain::new(&refusing, &broker, queue()).run();
+        // As soon as they are there they end; whoever sends them again makes new tasks of them.
+        let (drained, ()) = tokio::join!(timeout(secs(60), draining), until_gone(&broker, &ids));
+        assert_eq!(drained, Ok(queue()));
+        let counts = broker.counts(&queue()).await.expect("memory is there");
+        assert_eq!(counts.ready, 0, "{counts:?}");
+        assert_eq!(keeper.stats(), crate::SpoolStats::default());
+    }
+
+    /// Cancels tasks until all were there.
+    async fn until_gone(broker: &AnyBroker, ids: &[TaskId]) {
+        use lovage_core::{Cancelled, Control as _};
+        for id in ids {
+            while broker.cancel(&queue(), *id).await.expect("memory is there") != Cancelled::Removed
+            {
+                sleep(ms(1)).await;
+            }
         }
     }
-}
 
-async fn put_aside(
-    keeper: &Keeper,
-    queue: &QueueName,
-    number: u64,
-    reason: String,
-) -> Result<(), SpoolError> {
-    tracing::error!(%queue, number, reason, "a task is set aside in the spool: it can never be sent");
-    keeper.set_aside(queue, number, reason).await
+    #[tokio::test]
+    async fn a_send_goes_behind_an_at_most_once_task_that_travels() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let keeper = Keeper::open(SpoolConfig::at(folder.path()))
+            .await
+            .expect("it is free");
+        assert!(!keeper.waits_in(&queue()));
+        let travelling = keeper.travels(&queue());
+        assert!(keeper.waits_in(&queue()) && !keeper.holds(&queue()));
+        drop(travelling);
+        assert!(!keeper.waits_in(&queue()));
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -56,19 +55,20 @@ pub(crate) struct Keeper {
 #[derive(Debug, Default)]
 struct Seen {
     view: Mutex<View>,
-    /// At-most-once tasks on their way, which stand aside meanwhile.
-    travelling: AtomicUsize,
     /// Something was added, or taken.
     changed: Notify,
 }
 
 /// See [`Keeper::travels`].
-pub(super) struct Travelling(Arc<Seen>);
+pub(super) struct Travelling {
+    seen: Arc<Seen>,
+    queue: QueueName,
+}
 
 impl Drop for Travelling {
     fn drop(&mut self) {
-        self.0.travelling.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
+        self.seen.view().travelling.remove(&self.queue);
+        self.seen.changed.notify_waiters();
     }
 }
 
@@ -76,6 +76,8 @@ impl Drop for Travelling {
 #[derive(Debug, Default)]
 struct View {
     queues: HashSet<QueueName>,
+    /// Those of which an at-most-once task is on its way, which stands aside meanwhile.
+    travelling: HashSet<QueueName>,
     stats: SpoolStats,
 }
 
@@ -97,6 +99,7 @@ impl Keeper {
                 Ok(open) => {
                     let desk = Desk {
                         config,
+                        next: open.1.next(),
                         open: Some(open),
                         seen: shared,
                     };
@@ -117,44 +120,61 @@ impl Keeper {
 
     /// Whether a send to `queue` must go behind others.
     pub(super) fn waits_in(&self, queue: &QueueName) -> bool {
+        let view = self.seen.view();
+        view.queues.contains(queue) || view.travelling.contains(queue)
+    }
+
+    /// Whether something of `queue` is still to be sent.
+    pub(super) fn holds(&self, queue: &QueueName) -> bool {
         self.seen.view().queues.contains(queue)
     }
 
-    /// The queues in which something waits.
-    pub(super) fn queues(&self) -> Vec<QueueName> {
-        self.seen.view().queues.iter().cloned().collect()
+    /// Whether something is still to be sent.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.seen.view().queues.is_empty()
     }
 
     pub(super) async fn until_empty(&self) {
+        self.until(|view| {
+            let none = view.queues.is_empty() && view.travelling.is_empty();
+            none.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until something waits for the broker.
+    pub(super) async fn until_filled(&self) {
+        self.until_waits_outside(&HashSet::new()).await;
+    }
+
+    /// Waits until something waits for the broker in other queues than `known`, and answers which.
+    pub(super) async fn until_waits_outside(&self, known: &HashSet<QueueName>) -> Vec<QueueName> {
+        self.until(|view| {
+            let others: Vec<_> = view.queues.difference(known).cloned().collect();
+            (!others.is_empty()).then_some(others)
+        })
+        .await
+    }
+
+    async fn until<T>(&self, look: impl Fn(&View) -> Option<T>) -> T {
         loop {
             let changed = self.seen.changed.notified();
             tokio::pin!(changed);
             // Registered before the look, so that what changes in between is not missed.
             changed.as_mut().enable();
-            let none_travels = self.seen.travelling.load(Ordering::SeqCst) == 0;
-            if none_travels && self.seen.view().queues.is_empty() {
-                return;
+            if let Some(found) = look(&self.seen.view()) {
+                return found;
             }
             changed.await;
         }
     }
 
-    /// Lets an at-most-once task count as waiting while it travels.
-    pub(super) fn travels(&self) -> Travelling {
-        self.seen.travelling.fetch_add(1, Ordering::SeqCst);
-        Travelling(Arc::clone(&self.seen))
-    }
-
-    /// Waits until something waits for the broker.
-    pub(super) async fn until_filled(&self) {
-        loop {
-            let changed = self.seen.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if !self.seen.view().queues.is_empty() {
-                return;
-            }
-            changed.await;
+    /// Lets an at-most-once task of `queue` count as waiting while it travels; one at a time.
+    pub(super) fn travels(&self, queue: &QueueName) -> Travelling {
+        self.seen.view().travelling.insert(queue.clone());
+        Travelling {
+            seen: Arc::clone(&self.seen),
+            queue: queue.clone(),
         }
     }
 
@@ -185,21 +205,6 @@ impl Keeper {
         self.ask(|answer| Order::ListAside(limit, answer)).await
     }
 
-    pub(super) async fn remove(&self, queue: &QueueName, numbers: Vec<u64>) -> Result<()> {
-        let change = Change::Remove(queue.clone(), numbers);
-        self.change(change).await.map(drop)
-    }
-
-    pub(super) async fn set_aside(
-        &self,
-        queue: &QueueName,
-        number: u64,
-        reason: String,
-    ) -> Result<()> {
-        let change = Change::SetAside(queue.clone(), number, reason);
-        self.change(change).await.map(drop)
-    }
-
     pub(super) async fn put_back(&self, queue: &QueueName, number: u64) -> Result<bool> {
         self.change(Change::PutBack(queue.clone(), number)).await
     }
@@ -208,7 +213,8 @@ impl Keeper {
         self.change(Change::Forget(queue.clone(), number)).await
     }
 
-    async fn change(&self, change: Change) -> Result<bool> {
+    /// Makes a change: it is on disk with the answer, which says whether there was something to change.
+    pub(super) async fn change(&self, change: Change) -> Result<bool> {
         self.ask(|answer| Order::Change(change, answer)).await
     }
 
@@ -230,6 +236,8 @@ struct Desk {
     config: SpoolConfig,
     /// None after an error, until the file could be opened again.
     open: Option<(Store, Index)>,
+    /// The next number. One that was given is not given again: somebody may still name a task by it.
+    next: u64,
     seen: Arc<Seen>,
 }
 
@@ -323,11 +331,14 @@ impl Desk {
     /// Does something with the file, which is opened again after an error.
     fn with<T>(&mut self, act: impl FnOnce(&Store, &mut Index) -> Result<T>) -> Result<T> {
         if self.open.is_none() {
-            self.open = Some(Store::open(&self.config)?);
+            let (store, mut index) = Store::open(&self.config)?;
+            index.number_from(self.next);
+            self.open = Some((store, index));
             tracing::info!("the spool can be used again");
         }
         let (store, index) = self.open.as_mut().expect("it was just opened");
         let done = act(store, index);
+        self.next = index.next();
         if let Err(error) = &done {
             tracing::error!(%error, "the spool's file failed; it is opened again with the next send");
             self.open = None;
@@ -338,10 +349,10 @@ impl Desk {
     /// Shows what the file holds. Where it is not open, what was shown last: nothing of it is lost.
     fn show(&self) {
         if let Some((_, index)) = &self.open {
-            *self.seen.view() = View {
-                queues: index.queues().into_iter().collect(),
-                stats: index.stats(),
-            };
+            let mut view = self.seen.view();
+            view.queues = index.queues().into_iter().collect();
+            view.stats = index.stats();
+            drop(view);
             self.seen.changed.notify_waiters();
         }
     }
@@ -356,4 +367,33 @@ struct Room {
 
 fn gone() -> SpoolError {
     SpoolError::Io(TransportError::new("the thread of the spool has ended"))
+}
+
+#[cfg(test)]
+impl Keeper {
+    /// A way to the same thread by which the first `count` removals fail; every other one of these is made all the same.
+    pub(super) fn refusing(&self, count: usize) -> Self {
+        let (orders, mut inbox) = mpsc::channel(ORDERS_MAX);
+        let inner = self.orders.clone();
+        thread::spawn(move || {
+            let mut refused = 0;
+            while let Some(order) = inbox.blocking_recv() {
+                match order {
+                    Order::Change(change @ Change::Remove(..), answer) if refused < count => {
+                        refused += 1;
+                        if refused.is_multiple_of(2) {
+                            let (unheard, _) = oneshot::channel();
+                            let _ = inner.blocking_send(Order::Change(change, unheard));
+                        }
+                        let _ = answer.send(Err(gone()));
+                    }
+                    other => drop(inner.blocking_send(other)),
+                }
+            }
+        });
+        Self {
+            orders,
+            seen: Arc::clone(&self.seen),
+        }
+    }
 }

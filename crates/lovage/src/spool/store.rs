@@ -59,6 +59,15 @@ impl Index {
         self.waiting.keys().cloned().collect()
     }
 
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Gives no number below `next` any more.
+    pub(super) fn number_from(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
     pub(super) fn stats(&self) -> SpoolStats {
         let firsts = self.waiting.values();
         let firsts = firsts.filter_map(|waiting| waiting.entries.values().next());
@@ -98,13 +107,13 @@ impl Index {
 }
 
 /// A change of the file. Those that come together are one commit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Change {
     /// Keeps tasks; those whose id waits already are kept once.
     Append(QueueName, Vec<Entry>),
     /// They are stored in the broker.
     Remove(QueueName, Vec<u64>),
-    /// Kept, and not sent any more.
+    /// Kept, and not sent any more; of one that is aside already, only the reason changes.
     SetAside(QueueName, u64, String),
     /// Sent again, in its old place.
     PutBack(QueueName, u64),
@@ -265,12 +274,10 @@ impl<'a> Tables<'a> {
             }
             Change::SetAside(queue, number, reason) => {
                 let key = (queue.as_str(), *number);
-                let Some(bytes) = self
-                    .entries
-                    .remove(key)?
-                    .map(|bytes| bytes.value().to_vec())
-                else {
-                    return Ok(false);
+                let waiting = self.entries.remove(key)?;
+                let waiting = waiting.map(|bytes| bytes.value().to_vec());
+                let Some(bytes) = waiting else {
+                    return self.give_reason(key, reason);
                 };
                 self.aside.insert(key, (reason.as_str(), &*bytes))?;
                 index.remove(queue, *number, id_of(&bytes));
@@ -289,6 +296,18 @@ impl<'a> Tables<'a> {
             }
             Change::Forget(queue, number) => Ok(self.take_aside(queue, *number, index)?.is_some()),
         }
+    }
+
+    fn give_reason(
+        &mut self,
+        key: (&str, u64),
+        reason: &str,
+    ) -> std::result::Result<bool, redb::Error> {
+        let found = self.aside.get(key)?.map(|row| row.value().1.to_vec());
+        if let Some(bytes) = &found {
+            self.aside.insert(key, (reason, bytes.as_slice()))?;
+        }
+        Ok(found.is_some())
     }
 
     fn take_aside(

@@ -1,5 +1,7 @@
 //! A client that spools, with Redis away, back, full and silent, and with a folder that is taken, full or damaged.
 
+mod repeats;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -15,9 +17,6 @@ use tempfile::TempDir;
 async fn ship(order: u64) -> u64 {
     order
 }
-
-#[task(ack_early)]
-async fn ring_the_bell() {}
 
 /// What no test waits out.
 const LIMIT: Duration = secs(60);
@@ -69,16 +68,29 @@ impl Stage {
 
     /// How many clients the server lets wait.
     async fn held(&self) -> u64 {
+        self.told("clients", "blocked_clients:").await
+    }
+
+    /// The number behind `name` in a section of the server's own report.
+    async fn told(&self, section: &str, name: &str) -> u64 {
         let info: String = self
             .server
-            .cli(&["INFO", "clients"])
+            .cli(&["INFO", section])
             .await
             .expect("the server answers");
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix("blocked_clients:"));
-        line.and_then(|count| count.parse().ok())
-            .expect("a count of blocked clients")
+        let value = info.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.and_then(|value| value.split(',').next());
+        value.map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// How often the server was asked for a confirmation.
+    async fn questions(&self) -> u64 {
+        self.told("commandstats", "cmdstat_wait:calls=").await
+    }
+
+    /// How many connections the server has accepted.
+    async fn connections(&self) -> u64 {
+        self.told("stats", "total_connections_received:").await
     }
 
     /// The ids that wait in a queue, oldest first.
@@ -216,7 +228,9 @@ async fn an_id_that_waits_is_kept_once() {
     stage.close();
     let id = TaskId::random();
     for _ in 0..3 {
-        assert!(client.send(ship(1)).id(id).await.unwrap().is_spooled());
+        let sent = client.send(ship(1)).id(id).await.unwrap();
+        // Nobody knows whether the queue has it already.
+        assert!(sent.is_spooled() && !sent.is_new());
     }
     assert_eq!(spool(&client).stats().tasks, 1);
 }
@@ -234,56 +248,6 @@ async fn a_send_without_an_answer_is_spooled_and_is_one_task() {
     stage.open();
     emptied(&client).await;
     assert_eq!(stage.ready("default").await, [sent.id()]);
-}
-
-#[tokio::test]
-async fn an_at_most_once_send_in_doubt_is_never_sent_again() {
-    let stage = Stage::start().await;
-    let client = stage.hurried(secs(1)).await;
-    // In doubt from the start: the caller's to know of.
-    stage.proxy.set(Fault::DropReplies);
-    let unknown = client.send(ring_the_bell()).await;
-    assert!(
-        matches!(unknown, Err(SendError::Unknown { .. })),
-        "{unknown:?}"
-    );
-    assert_eq!(spool(&client).stats().tasks, 0);
-    // Refused, so it is spooled; then it is in doubt on its way out of the spool, as Redis holds the script.
-    stage.close();
-    let sent = loop {
-        match client.send(ring_the_bell()).await {
-            Ok(sent) => break sent,
-            // Written to the connection that was just closed.
-            Err(SendError::Unknown { .. }) => {}
-            Err(other) => panic!("{other:?}"),
-        }
-    };
-    assert!(sent.is_spooled());
-    let pause = ["CLIENT", "PAUSE", "600000", "WRITE"];
-    stage.server.cli::<()>(&pause).await.unwrap();
-    stage.open();
-    eventually("the script is held", async || stage.held().await == 1).await;
-    eventually("it was given up", async || stage.held().await == 0).await;
-    stage
-        .server
-        .cli::<()>(&["CLIENT", "UNPAUSE"])
-        .await
-        .unwrap();
-    let spool = spool(&client);
-    emptied(&client).await;
-    let aside = spool.set_aside(10).await.unwrap();
-    let [aside] = aside.as_slice() else {
-        panic!("{aside:?}");
-    };
-    assert_eq!(aside.id, Some(sent.id()));
-    assert!(aside.reason.contains("at most once"), "{}", aside.reason);
-
-    // Somebody who knows better sends it again, or deletes it.
-    assert!(spool.put_back(&aside.queue, aside.number).await.unwrap());
-    emptied(&client).await;
-    assert_eq!(spool.stats().aside, 0);
-    assert!(stage.ready("default").await.contains(&sent.id()));
-    assert!(!spool.discard(&aside.queue, aside.number).await.unwrap());
 }
 
 #[tokio::test]
