@@ -10,13 +10,14 @@ use crate::server::Counters;
 use crate::site::Site;
 use crate::stats::number;
 use crate::tally::now_ns;
-use crate::tasks::{answer, noop, payload};
+use crate::tasks::{QUEUE, answer, noop, payload};
 
 const ONE_WORKER: &str = "drain/1-worker";
 const FOUR_WORKERS: &str = "drain/4-workers";
 const RESULTS: &str = "drain/results";
 const AOF: &str = "drain/aof";
 const FAIR: &str = "drain/fair";
+const PARTITIONED: &str = "drain/8-partitions";
 const TRIPS: &str = "redis/trips-per-task-batched";
 const REDIS_CPU: &str = "redis/cpu-per-100k";
 const WORKER_CPU: &str = "worker/cpu-per-100k";
@@ -76,6 +77,15 @@ pub(crate) const SPECS: &[Spec] = &[
         }],
     },
     Spec {
+        name: PARTITIONED,
+        unit: "tasks/s",
+        raw: CLAIMS,
+        targets: &[Target {
+            of: Of::Share,
+            bound: Bound::AtLeast(0.70),
+        }],
+    },
+    Spec {
         name: TRIPS,
         unit: "trips",
         raw: "",
@@ -119,6 +129,7 @@ struct Plan {
     workers: usize,
     settings: &'static [&'static str],
     keeps_results: bool,
+    partitions: u64,
     tasks: u64,
 }
 
@@ -126,6 +137,7 @@ const PLAIN: Plan = Plan {
     workers: 1,
     settings: &[],
     keeps_results: false,
+    partitions: 1,
     tasks: 0,
 };
 
@@ -183,6 +195,16 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         let ours = drain(&bench.site, fair).await?;
         bench.record(FAIR, Sample::from(ours.rate).beside(raw));
     }
+    if bench.wants(PARTITIONED) {
+        let raw = bench.site.raw.claim(100, plain.tasks).await?;
+        let whole = drain(&bench.site, plain).await?;
+        let divided = Plan {
+            partitions: 8,
+            ..plain
+        };
+        let ours = Sample::from(drain(&bench.site, divided).await?.rate).beside(raw);
+        bench.record(PARTITIONED, ours.without_extra(whole.rate));
+    }
     Ok(())
 }
 
@@ -213,6 +235,9 @@ async fn one_worker(bench: &mut Bench, plan: Plan) -> Result<()> {
 async fn drain(site: &Site, plan: Plan) -> Result<Drained> {
     site.flush().await?;
     let client = site.client().await?;
+    if plan.partitions > 1 {
+        client.partition(QUEUE, plan.partitions).await?;
+    }
     if plan.keeps_results {
         client
             .send_all((0..plan.tasks).map(|_| answer(payload())))
