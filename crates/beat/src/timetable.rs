@@ -124,7 +124,7 @@ impl<B: Schedules> Timetable<B> {
     }
 
     /// The schedules in the order of their names, from the first behind `after` on, at most `limit` and
-    /// [`PAGE_MAX`]; perhaps fewer. None where there are no more.
+    /// [`PAGE_MAX`]; perhaps fewer. Empty where there are no more.
     pub async fn list(
         &self,
         after: Option<&ScheduleName>,

@@ -175,7 +175,7 @@ pub trait Inspect: Broker {
     -> impl Future<Output = Result<Counts, BrokerError>> + Send;
 
     /// The scheduled tasks, waiting retries included, earliest first, from number `offset` on, at most `limit`; fewer
-    /// where they are large. None where there are no more.
+    /// where they are large. Empty where there are no more.
     fn scheduled(
         &self,
         queue: &QueueName,

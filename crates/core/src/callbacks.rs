@@ -137,12 +137,12 @@ impl FailedTask {
     ///
     /// # Errors
     /// A permanent one where it was another task, or its arguments cannot be read.
-    pub fn message<T: Task>(&self) -> Result<T, TaskError> {
+    pub fn message<T: Task>(&self) -> anyhow::Result<T> {
         if self.task.as_str() != T::NAME {
             let reason = format!("the task that failed is {}, not {}", self.task, T::NAME);
-            return Err(TaskError::permanent(TaskError::new(reason)));
+            return Err(TaskError::permanent(TaskError::new(reason)).into_anyhow());
         }
-        decode_args(&self.args)
+        decode_args(&self.args).map_err(TaskError::into_anyhow)
     }
 
     /// As the only field of a message, whatever its name is: fields may come in their order.

@@ -134,7 +134,7 @@ impl TaskOptions {
         self
     }
 
-    /// Aborts an async body after `limit`.
+    /// Aborts an async body after `limit`, and kills the process of one that has a process to itself.
     pub fn hard_timeout(mut self, limit: Duration) -> Self {
         self.hard_timeout = Some(limit);
         self

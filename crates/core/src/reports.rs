@@ -35,7 +35,7 @@ pub trait Reports: Broker {
     ) -> impl Future<Output = Result<Vec<Loss>, BrokerError>> + Send;
 
     /// The workers that `queue` knows, from number `offset` on, at most `limit`; fewer where their reports are large.
-    /// None where there are no more. They come in the order in which recovery looks at them: one may be missed or seen
+    /// Empty where there are no more. They come in the order in which recovery looks at them: one may be missed or seen
     /// twice where it does so between two pages.
     fn workers(
         &self,

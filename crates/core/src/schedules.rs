@@ -66,7 +66,7 @@ pub trait Schedules: Broker {
     ) -> impl Future<Output = Result<Looked<Option<StoredSchedule>>, BrokerError>> + Send;
 
     /// The schedules in the order of their names, from the first behind `after` on, at most `limit`; fewer where they
-    /// are large. None where there are no more.
+    /// are large. Empty where there are no more.
     fn schedules(
         &self,
         after: Option<&ScheduleName>,

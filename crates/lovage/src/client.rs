@@ -171,7 +171,7 @@ impl Client {
     }
 
     /// The tasks of `queue` that wait for their time, those that wait for their next attempt included: earliest first,
-    /// from number `offset` on, at most `limit`; fewer where they are large. None where there are no more.
+    /// from number `offset` on, at most `limit`; fewer where they are large. Empty where there are no more.
     ///
     /// Tasks move while pages are read: one that becomes ready in between shifts the numbers of those behind it.
     pub async fn scheduled(
@@ -193,7 +193,7 @@ impl Client {
     }
 
     /// The dead letters of `queue`, oldest first, from number `offset` on, at most `limit`; fewer where they are large.
-    /// None where there are no more.
+    /// Empty where there are no more.
     pub async fn dead_letters(
         &self,
         queue: &str,

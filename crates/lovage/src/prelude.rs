@@ -7,6 +7,6 @@ pub use crate::periodic;
 #[cfg(feature = "macros")]
 pub use crate::task;
 pub use crate::{
-    Ack, Backoff, Client, Handle, State, TaskContext, TaskError, TaskResultExt, Unique, Until,
-    hours, mib, mins, ms, secs,
+    Ack, Backoff, Client, Durability, FailedTask, Handle, State, TaskContext, TaskError,
+    TaskResultExt, Unique, Until, hours, mib, mins, ms, secs,
 };

@@ -7,7 +7,7 @@ use crate::error::ControlError;
 
 impl Client {
     /// The workers that `queue` knows, with what each last said of itself, from number `offset` on, at most `limit`;
-    /// fewer where their reports are large; and the broker's time. None where there are no more.
+    /// fewer where their reports are large; and the broker's time. Empty where there are no more.
     pub async fn workers(
         &self,
         queue: &str,

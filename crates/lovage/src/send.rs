@@ -163,7 +163,7 @@ impl<T: Task> Sending<T> {
         self.option(|options| options.timeout(limit))
     }
 
-    /// Aborts an async body after `limit`.
+    /// Aborts an async body after `limit`, and kills the process of one that has a process to itself.
     pub fn hard_timeout(self, limit: Duration) -> Self {
         self.option(|options| options.hard_timeout(limit))
     }

@@ -88,7 +88,7 @@ fn a_callback_is_told_all_of_the_task_that_failed() {
     );
     assert_eq!(told.failure, Failure::new(FailureKind::Error, "no cover"));
     assert_eq!(told.message::<Charge>().unwrap().card, "visa");
-    let other = told.message::<Report>().map(drop).unwrap_err();
+    let other = TaskError::from(told.message::<Report>().map(drop).unwrap_err());
     assert!(other.is_permanent() && other.to_string().contains("is charge, not report"));
 }
 

@@ -62,7 +62,7 @@ impl Schedules {
     }
 
     /// The schedules in the order of their names, from the first behind `after` on, at most `limit` and a thousand; and
-    /// the broker's time. None where there are no more.
+    /// the broker's time. Empty where there are no more.
     pub async fn list(
         &self,
         after: Option<&str>,
