@@ -1,14 +1,15 @@
 //! The nodes and slots of a cluster change while real processes work on it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lovage_core::secs;
-use lovage_integration_tests::tasks::{hold, quick};
-use lovage_integration_tests::{Choir, LIMIT, Place, Stream, eventually};
+use lovage_integration_tests::tasks::quick;
+use lovage_integration_tests::{Choir, LIMIT, Stream, eventually};
 use lovage_test_redis::{Cluster, RedisServer};
 
-use crate::sentinels::{a_moment, crew, each_ran_once, more_end, none_has_ended};
+use crate::flow::{
+    Flow, a_moment, crew, each_confirmed_ran, each_ran_once, more_end, none_has_ended,
+};
 use crate::stage_over;
 
 /// No node is replaced by itself, however busy the machine is.
@@ -47,13 +48,7 @@ async fn a_reshard_loses_and_repeats_nothing() {
     let slot = stage.redis.slot("{lovage:default}").await;
     let client = stage.client().await;
     let mut workers = crew(&stage, LONG).await;
-    let gate = stage.gate("all");
-    let awaited = client.send(hold(gate.path())).await.unwrap();
-    let id = awaited.id();
-    let waiting = tokio::spawn(async move { awaited.wait(LIMIT).await });
-    stage.started(id, 1).await;
-
-    let stream = Stream::start(client.clone());
+    let flow = Flow::begin(&stage, &client).await;
     for round in 0..6 {
         more_end(&stage, 100).await;
         reshard(&stage.redis, slot).await;
@@ -62,14 +57,7 @@ async fn a_reshard_loses_and_repeats_nothing() {
             stage.redis.until_whole().await;
         }
     }
-    more_end(&stage, 100).await;
-    gate.open();
-    waiting.await.unwrap().expect("its result arrives");
-    let sent = stream.stop().await;
-    assert_eq!(sent.failed, 0, "each send was accepted in time");
-    let audit = stage.at_rest().await;
-    assert_eq!(audit.ids(Place::Dead), BTreeSet::new());
-    each_ran_once(&stage, &sent.accepted);
+    each_ran_once(&stage, &flow.end(&stage).await);
     none_has_ended(&mut workers);
 }
 
@@ -99,19 +87,7 @@ async fn a_cluster_node_that_dies_is_replaced() {
     let handle = client.send(quick(7)).await.unwrap();
     assert_eq!(handle.wait(LIMIT).await.unwrap(), 7);
 
-    let audit = stage.at_rest().await;
-    assert_eq!(audit.ids(Place::Dead), BTreeSet::new());
-    let ends = stage.journal.all_ends();
-    for id in &confirmed {
-        assert!(ends.contains_key(id), "{id} was replicated, and is lost");
-    }
-    let lost = others.iter().filter(|id| !ends.contains_key(id)).count();
-    let again = ends.values().filter(|ends| 1 < ends.len()).count();
-    println!(
-        "{} confirmed, none lost; of {} others {lost} lost; {again} ran again",
-        confirmed.len(),
-        others.len()
-    );
+    each_confirmed_ran(&stage, &confirmed, &others).await;
     none_has_ended(&mut workers);
 }
 

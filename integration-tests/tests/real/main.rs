@@ -8,6 +8,7 @@ mod crashes;
 mod cuts;
 mod dead_letters;
 mod failures;
+mod flow;
 mod hosts;
 mod input;
 mod leases;
