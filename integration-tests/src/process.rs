@@ -54,9 +54,15 @@ impl ProcessBuilder {
     }
 
     /// Sets a flag, by its name without dashes. The last one of a name counts.
-    pub fn flag(mut self, name: &str, value: &str) -> Self {
+    pub fn flag(self, name: &str, value: &str) -> Self {
+        let mut without = self.without_flag(name);
+        without.flags.push((name.to_owned(), value.to_owned()));
+        without
+    }
+
+    /// Does without a flag, for what is set elsewhere.
+    pub fn without_flag(mut self, name: &str) -> Self {
         self.flags.retain(|(present, _)| present != name);
-        self.flags.push((name.to_owned(), value.to_owned()));
         self
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use lovage_core::{Inspect, Registry, Schedules};
-use lovage_process::ConnectFailure;
+pub use lovage_process::{BrokerArgs, BrokerArgsError, ConnectFailure};
 use lovage_process::{connected, health, install_logs};
 
 use args::Question;
@@ -48,10 +48,13 @@ pub async fn run_connecting<B: Schedules + Inspect>(
     periodic: Vec<PeriodicDef>,
 ) -> anyhow::Result<()> {
     let args = args.resolve()?;
-    let question = match args.question() {
-        None => return run(args, connect, tasks, periodic).await,
-        Some(Question::Check(file)) => return check::print(file, &tasks, args.json),
-        Some(question) => question,
+    let question = args.question();
+    if let Some(Question::Check(file)) = question {
+        return check::print(file, &tasks, args.json);
+    }
+    args.broker.check()?;
+    let Some(question) = question else {
+        return run(args, connect, tasks, periodic).await;
     };
     let broker = connect().await.map_err(|error| match error {
         ConnectFailure::ForNow(error) | ConnectFailure::ForGood(error) => error,

@@ -1,12 +1,10 @@
 //! Secrets and certificates, read anew for each connection: what is rotated counts from the next one on.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use lovage_core::{AccessFiles, TransportError};
+use lovage_core::{AccessError, AccessFiles, TransportError};
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, TlsCertificates};
 
 use crate::config::ConnectError;
@@ -61,13 +59,11 @@ impl Access {
                 user = user.set_username(name);
             }
         }
-        if let Some(path) = &self.files.username {
-            let text = read_text(path, "user name")?;
-            user = user.set_username(text.trim());
+        if let Some(name) = self.files.read_username()? {
+            user = user.set_username(name);
         }
-        if let Some(path) = &self.files.password {
-            let text = read_text(path, "password")?;
-            user = user.set_password(text.trim_end_matches(['\r', '\n']));
+        if let Some(password) = self.files.read_password()? {
+            user = user.set_password(password);
         }
         self.client_of_the_url(info.set_redis_settings(user))
     }
@@ -76,7 +72,7 @@ impl Access {
     pub(crate) fn client_of_the_url(&self, info: ConnectionInfo) -> Result<Client, ConnectError> {
         // The first provider in a process stays; one that the user has installed is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = if !self.files.has_tls() {
+        let client = if self.files.first_for_tls().is_none() {
             Client::open(info)
         } else if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             Client::build_with_tls(info, self.certificates()?)
@@ -89,60 +85,20 @@ impl Access {
     }
 
     fn certificates(&self) -> Result<TlsCertificates, ConnectError> {
-        let client_tls = match (&self.files.cert, &self.files.key) {
-            (Some(cert), Some(key)) => Some(ClientTlsConfig {
-                client_cert: read_pem(cert, "client certificate")?,
-                client_key: read_pem(key, "key of the client certificate")?,
-            }),
-            (None, None) => None,
-            _ => {
-                return Err(refused(
-                    "a client certificate needs its key, and a key its certificate".to_owned(),
-                ));
-            }
-        };
-        let ca = self.files.ca.as_ref();
+        let own = self.files.read_certificate()?;
         Ok(TlsCertificates {
-            client_tls,
-            root_cert: ca
-                .map(|path| read_pem(path, "file of authorities"))
-                .transpose()?,
+            client_tls: own.map(|[client_cert, client_key]| ClientTlsConfig {
+                client_cert,
+                client_key,
+            }),
+            root_cert: self.files.read_ca()?,
         })
     }
 }
 
-/// Small files, read at once: there is a connection to be made, and nothing to be done meanwhile.
-fn read(path: &Path, what: &str) -> Result<Vec<u8>, ConnectError> {
-    fs::read(path).map_err(|error| {
-        refused(format!(
-            "the {what} {} cannot be read: {error}",
-            path.display()
-        ))
-    })
-}
-
-fn read_text(path: &Path, what: &str) -> Result<String, ConnectError> {
-    let text = String::from_utf8(read(path, what)?);
-    match text {
-        Ok(text) if text.trim().is_empty() => Err(refused(format!(
-            "the {what} in {} is empty",
-            path.display()
-        ))),
-        Ok(text) => Ok(text),
-        Err(_) => Err(refused(format!(
-            "the {what} in {} is no UTF-8",
-            path.display()
-        ))),
-    }
-}
-
-fn read_pem(path: &Path, what: &str) -> Result<Vec<u8>, ConnectError> {
-    const BEGIN: &[u8] = b"-----BEGIN ";
-    let bytes = read(path, what)?;
-    if bytes.windows(BEGIN.len()).any(|part| part == BEGIN) {
-        Ok(bytes)
-    } else {
-        Err(refused(format!("the {what} {} is no PEM", path.display())))
+impl From<AccessError> for ConnectError {
+    fn from(error: AccessError) -> Self {
+        Self::Misconfigured(TransportError::new(error))
     }
 }
 

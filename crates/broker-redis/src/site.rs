@@ -235,6 +235,14 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_may_have_no_user_where_the_servers_have_one() {
+        let site = sentinel("redis+sentinel://app:secret@a/shop?sentinel_password=");
+        let user = site.sentinels[0].redis_settings();
+        assert_eq!((user.username(), user.password()), (None, None));
+        assert!(site.sentinels_have_users);
+    }
+
+    #[test]
     fn an_announced_address_is_spoken_to_as_the_url_says() {
         let site = sentinel("rediss+sentinel://:secret@a/shop#insecure");
         let found = at(&site.primary, "10.0.0.7", 6380);

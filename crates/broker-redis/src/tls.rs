@@ -17,6 +17,10 @@ pub(crate) fn trouble(error: &RedisError) -> Option<String> {
     let alert = text.split_once(ALERT).map(|(_, alert)| alert);
     let advice = match alert {
         Some(alert) => of_an_alert(alert.trim())?,
+        // Found where the connection is made, and told by its text alone.
+        None if text.contains("KeyMismatch") => {
+            "the client certificate and its key do not belong together: replace both"
+        }
         None => of_a_cause(error)?,
     };
     Some(format!("{text}: {advice}"))

@@ -31,7 +31,7 @@ mod time;
 mod unique;
 mod verdict;
 
-pub use access::AccessFiles;
+pub use access::{AccessError, AccessFile, AccessFiles};
 pub use advice::TaskResultExt;
 pub use broker::{
     Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,

@@ -15,14 +15,11 @@ use lovage_core::{
 };
 
 use crate::error::ConnectError;
+use crate::reach::Reach;
 
 /// The namespace unless another is named, as the Redis broker has it.
 #[cfg(feature = "memory")]
 const NAMESPACE_DEFAULT: &str = "lovage";
-
-/// The longest that the making of a connection takes, as the Redis broker has it.
-#[cfg(feature = "redis")]
-const CONNECT_TIMEOUT_MAX: Duration = lovage_core::secs(2);
 
 /// The broker that an address names: Redis, or the one inside this process. Cheap to clone.
 #[derive(Clone)]
@@ -49,27 +46,26 @@ impl AnyBroker {
     /// # Errors
     /// [`ConnectError::Address`] for any other address; it names the schemes.
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
-        Self::connect_with(address, None, None).await
+        Self::connect_with(address, &Reach::default()).await
     }
 
     /// Connects as [`Self::connect`] does, to the queues under `namespace`: one broker can serve several systems that
     /// do not see each other.
     pub async fn connect_in(address: &str, namespace: &str) -> Result<Self, ConnectError> {
-        Self::connect_with(address, Some(namespace), None).await
+        let reach = Reach {
+            namespace: Some(namespace.to_owned()),
+            ..Reach::default()
+        };
+        Self::connect_with(address, &reach).await
     }
 
-    /// With a limit to how long an answer, or a new connection, may take before the connection counts as broken.
-    pub(crate) async fn connect_with(
-        address: &str,
-        namespace: Option<&str>,
-        patience: Option<Duration>,
-    ) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect_with(address: &str, reach: &Reach) -> Result<Self, ConnectError> {
         match address.split_once(':').map(|(scheme, _)| scheme) {
             Some(
                 "redis" | "rediss" | "unix" | "redis+unix" | "redis+sentinel" | "rediss+sentinel"
                 | "redis+cluster" | "rediss+cluster",
-            ) => redis(address, namespace, patience).await,
-            Some("memory") => memory(address, namespace),
+            ) => redis(address, reach).await,
+            Some("memory") => memory(address, reach.namespace.as_deref()),
             Some(scheme) => Err(refused(address, &format!("scheme {scheme:?} is not known"))),
             None => Err(refused(address, "it has no scheme")),
         }
@@ -79,14 +75,10 @@ impl AnyBroker {
 #[cfg(feature = "spool")]
 impl AnyBroker {
     /// The broker at an address that could not be reached just now: it connects when it is first needed.
-    pub(crate) fn connect_later(
-        address: &str,
-        namespace: Option<&str>,
-        patience: Option<Duration>,
-    ) -> Result<Self, ConnectError> {
+    pub(crate) fn connect_later(address: &str, reach: &Reach) -> Result<Self, ConnectError> {
         #[cfg(feature = "redis")]
         {
-            let config = redis_config(address, namespace, patience);
+            let config = reach.redis(address);
             let broker = lovage_broker_redis::RedisBroker::connect_later(&config);
             broker
                 .map(Self::from)
@@ -114,36 +106,12 @@ fn refused(address: &str, reason: &str) -> ConnectError {
 }
 
 #[cfg(feature = "redis")]
-async fn redis(
-    address: &str,
-    namespace: Option<&str>,
-    patience: Option<Duration>,
-) -> Result<AnyBroker, ConnectError> {
-    let config = redis_config(address, namespace, patience);
+async fn redis(address: &str, reach: &Reach) -> Result<AnyBroker, ConnectError> {
+    let config = reach.redis(address);
     let connected = lovage_broker_redis::RedisBroker::connect(&config).await;
     connected
         .map(AnyBroker::from)
         .map_err(|error| redis_error(address, error))
-}
-
-#[cfg(feature = "redis")]
-fn redis_config(
-    address: &str,
-    namespace: Option<&str>,
-    patience: Option<Duration>,
-) -> lovage_broker_redis::RedisConfig {
-    let mut config = lovage_broker_redis::RedisConfig::new(address);
-    if let Some(namespace) = namespace {
-        config = config.namespace(namespace);
-    }
-    if let Some(patience) = patience {
-        // A caller who gives up while a connection is being made cannot know that nothing was sent, and the attempt
-        // that was dropped is no reason for the next one to wait.
-        config = config
-            .response_timeout(patience)
-            .connect_timeout(patience.min(CONNECT_TIMEOUT_MAX));
-    }
-    config
 }
 
 #[cfg(feature = "redis")]
@@ -161,7 +129,7 @@ fn redis_error(address: &str, error: lovage_broker_redis::ConnectError) -> Conne
 
 #[cfg(not(feature = "redis"))]
 #[expect(clippy::unused_async, reason = "as the one with Redis")]
-async fn redis(_: &str, _: Option<&str>, _: Option<Duration>) -> Result<AnyBroker, ConnectError> {
+async fn redis(_: &str, _: &Reach) -> Result<AnyBroker, ConnectError> {
     Err(ConnectError::Feature {
         scheme: "redis://",
         feature: "redis",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::{
-    BrokerError, Cancelled, Clock, Control, Counts, DeadLetter, Durability, Inspect, Millis,
-    NameError, QueueName, Rescheduled, Revived, Scheduled, Task, TaskId, When, secs,
+    AccessFiles, BrokerError, Cancelled, Clock, Control, Counts, DeadLetter, Durability, Inspect,
+    Millis, NameError, QueueName, Rescheduled, Revived, Scheduled, Task, TaskId, When, secs,
 };
 use tokio::time::timeout_at;
 
@@ -16,6 +16,7 @@ use crate::deliver::Lines;
 use crate::error::{ConnectError, ControlError, SendAllError};
 use crate::gather::no_answer;
 use crate::handle::Handle;
+use crate::reach::Reach;
 use crate::retry::{Attempts, instant_in};
 use crate::send::{IntoSending, Sending};
 #[cfg(feature = "spool")]
@@ -76,7 +77,7 @@ pub(crate) enum Mode {
 #[must_use = "call connect() or build()"]
 pub struct ClientBuilder<Source> {
     source: Source,
-    namespace: Option<String>,
+    reach: Reach,
     deadline: Duration,
     clock: Clock,
     durability: Durability,
@@ -260,7 +261,7 @@ impl<Source> ClientBuilder<Source> {
     pub(crate) fn of(source: Source) -> Self {
         Self {
             source,
-            namespace: None,
+            reach: Reach::default(),
             deadline: DEADLINE_DEFAULT,
             clock: Clock::System,
             durability: Durability::NONE,
@@ -329,24 +330,49 @@ impl<Source> ClientBuilder<Source> {
 impl ClientBuilder<String> {
     /// Uses the queues under `namespace`: one broker can serve several systems that do not see each other.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
+        self.reach.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Takes user, password and certificates from `files`, which are read anew for each connection: rotating them needs
+    /// no restart. A broker inside this process has no need of them.
+    ///
+    /// ```no_run
+    /// # async fn f() -> anyhow::Result<()> {
+    /// use lovage::{AccessFiles, Client};
+    ///
+    /// let files = AccessFiles {
+    ///     password: Some("/run/secrets/redis-password".into()),
+    ///     ca: Some("/etc/redis/ca.pem".into()),
+    ///     ..AccessFiles::default()
+    /// };
+    /// let client = Client::builder("rediss://app@redis.internal").files(files).connect().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// For secrets from elsewhere there is [`with_broker`](Client::with_broker), with a broker that asks a function.
+    pub fn files(mut self, files: AccessFiles) -> Self {
+        self.reach.files = files;
         self
     }
 
     /// Connects.
-    pub async fn connect(self) -> Result<Client, ConnectError> {
+    ///
+    /// # Errors
+    /// [`ConnectError::Misconfigured`] also where one of the [`files`](Self::files) cannot be used now. Once there is a
+    /// client, such a file is told in the log, and read again until it can be used.
+    pub async fn connect(mut self) -> Result<Client, ConnectError> {
         // A call that ends at the deadline is dropped and tells the broker nothing. So that a connection which has died
         // without a word is noticed and replaced, and the call made again, the broker gives up sooner.
-        let patience = self.deadline / 2;
-        let namespace = self.namespace.as_deref();
-        let connected = AnyBroker::connect_with(&self.source, namespace, Some(patience)).await;
+        self.reach.patience = Some(self.deadline / 2);
+        let connected = AnyBroker::connect_with(&self.source, &self.reach).await;
         #[cfg(feature = "spool")]
         if let Some(config) = self.spool.clone() {
             let broker = match connected {
                 // What it is for: sends are kept until the broker is there for the first time.
                 Err(ConnectError::Unreachable(error)) => {
                     tracing::warn!(%error, "the broker cannot be reached yet; sends go into the spool");
-                    AnyBroker::connect_later(&self.source, namespace, Some(patience))?
+                    AnyBroker::connect_later(&self.source, &self.reach)?
                 }
                 connected => connected?,
             };

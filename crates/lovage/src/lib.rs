@@ -52,6 +52,7 @@ mod handle;
 mod partition;
 pub mod prelude;
 pub mod process;
+mod reach;
 mod reports;
 mod retry;
 mod send;
@@ -70,13 +71,13 @@ pub use lovage_beat::{Fold, Gap, Misfire, Overlap, Schedule, SolarEvent};
 #[cfg(feature = "redis")]
 pub use lovage_broker_redis::acl;
 pub use lovage_core::{
-    Ack, Backoff, BrokerError, CancellationToken, Cancelled, Clock, Confirmation, Counts,
-    DeadLetter, Durability, EncodeError, Envelope, FailedRun, FailedTask, Failure, FailureKind,
-    KnownWorker, Looked, Loss, LostWorker, ManualClock, Millis, NameError, Place, Priority,
-    Progress, QueueName, Registry, RegistryBuilder, RegistryError, Rescheduled, ResultPolicy,
-    Revived, RunningTask, Scheduled, State, States, Task, TaskContext, TaskDef, TaskError, TaskId,
-    TaskOptions, TaskResultExt, TraceContext, TransportError, Unique, Until, When, WorkerId,
-    WorkerReport, gib, hours, kib, mib, mins, ms, secs,
+    AccessError, AccessFile, AccessFiles, Ack, Backoff, BrokerError, CancellationToken, Cancelled,
+    Clock, Confirmation, Counts, DeadLetter, Durability, EncodeError, Envelope, FailedRun,
+    FailedTask, Failure, FailureKind, KnownWorker, Looked, Loss, LostWorker, ManualClock, Millis,
+    NameError, Place, Priority, Progress, QueueName, Registry, RegistryBuilder, RegistryError,
+    Rescheduled, ResultPolicy, Revived, RunningTask, Scheduled, State, States, Task, TaskContext,
+    TaskDef, TaskError, TaskId, TaskOptions, TaskResultExt, TraceContext, TransportError, Unique,
+    Until, When, WorkerId, WorkerReport, gib, hours, kib, mib, mins, ms, secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]
 pub use lovage_macros::periodic;

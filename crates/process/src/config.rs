@@ -1,15 +1,15 @@
-//! Settings: what each program has unless told otherwise, spans as text, and the file that a flag names.
+//! Settings: spans and sizes as text, and the file that a flag names.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args as _;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use toml::Spanned;
+use toml::de::{DeTable, Error as TomlError};
 
-/// Where the broker is unless told otherwise.
-pub const BROKER_DEFAULT: &str = "redis://127.0.0.1:6379";
-/// The prefix of all keys unless told otherwise.
-pub const NAMESPACE_DEFAULT: &str = "lovage";
+use crate::broker::BrokerArgs;
 
 /// Why a configuration file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -33,16 +33,33 @@ pub enum FileError {
     },
 }
 
-/// Reads a TOML file of settings.
-pub fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+/// Reads a TOML file of settings: those of the broker, and those that a program has beside them.
+pub fn read_file<T: DeserializeOwned>(path: &Path) -> Result<(BrokerArgs, T), FileError> {
     let text = std::fs::read_to_string(path).map_err(|reason| FileError::Unreadable {
         path: path.to_owned(),
         reason,
     })?;
-    toml::from_str(&text).map_err(|error| FileError::Malformed {
-        path: path.to_owned(),
-        reason: error.to_string(),
+    parse(&text).map_err(|mut error| {
+        error.set_input(Some(&text));
+        FileError::Malformed {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
     })
+}
+
+/// Two tables, as `serde(flatten)` would tell neither the line of an error nor that a name is unknown.
+fn parse<T: DeserializeOwned>(text: &str) -> Result<(BrokerArgs, T), TomlError> {
+    let mut own = DeTable::parse(text)?;
+    let mut broker = Spanned::new(own.span(), DeTable::new());
+    for flag in BrokerArgs::augment_args(clap::Command::default()).get_arguments() {
+        let name = flag.get_long().unwrap_or_default();
+        if let Some((name, value)) = own.get_mut().remove_entry(name) {
+            broker.get_mut().insert(name, value);
+        }
+    }
+    let broker = BrokerArgs::deserialize(toml::Deserializer::from(broker))?;
+    Ok((broker, T::deserialize(toml::Deserializer::from(own))?))
 }
 
 /// Reads a span: a whole number and a unit, `ms`, `s`, `m` or `h`.
@@ -116,7 +133,7 @@ pub fn size_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lovage_core::{mins, ms, secs};
+    use lovage_core::{AccessFiles, mins, ms, secs};
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -177,14 +194,32 @@ mod tests {
     fn a_file_is_read_or_refused_with_its_name_and_the_place() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let write = |text: &str| std::fs::write(&file, text).unwrap();
-        write("lease = \"2s\"");
-        let settings: Settings = read_file(file.path()).unwrap();
+        write(
+            "lease = \"2s\"\nbroker = \"redis://db\"\nnamespace = \"shop\"\nbroker-username-file = \"u\"\n\
+             broker-password-file = \"p\"\nbroker-ca = \"a\"\nbroker-cert = \"c\"\nbroker-key = \"k\"",
+        );
+        let (broker, settings): (_, Settings) = read_file(file.path()).unwrap();
         assert_eq!(settings.lease, Some(secs(2)));
-        for (text, part) in [("lease = 2", "string"), ("leese = \"2s\"", "leese")] {
+        assert_eq!((broker.url(), broker.namespace()), ("redis://db", "shop"));
+        let files = AccessFiles {
+            username: Some("u".into()),
+            password: Some("p".into()),
+            ca: Some("a".into()),
+            cert: Some("c".into()),
+            key: Some("k".into()),
+        };
+        assert_eq!(broker.files(), files);
+        for (text, part) in [
+            ("\nlease = 2", "string"),
+            ("\nleese = \"2s\"", "leese"),
+            ("\nbroker-ca = 2", "string"),
+            ("\nbroker-cart = \"f\"", "broker-cart"),
+            ("\nbroker = [", "array"),
+        ] {
             write(text);
             let error = read_file::<Settings>(file.path()).unwrap_err().to_string();
             let path = file.path().to_str().unwrap();
-            for part in [part, "line 1", path] {
+            for part in [part, "line 2", path] {
                 assert!(error.contains(part), "{text}: {error}");
             }
         }

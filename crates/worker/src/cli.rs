@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use lovage_core::{Callbacks, Membership, Registry, States};
-pub use lovage_process::{ConnectFailure, LogFormat};
+pub use lovage_process::{BrokerArgs, BrokerArgsError, ConnectFailure, LogFormat};
 use lovage_process::{connected, health, install_logs};
 
 pub use args::{Args, ConfigError};
@@ -57,6 +57,7 @@ pub async fn run_connecting<B: Callbacks + Membership>(
         return serve_connecting(entry, args, connect, registry, states).await;
     }
     let args = args.resolve()?;
+    args.broker.check()?;
     install_logs(args.log_format());
     let signals = Signals::listen().context("cannot listen for signals")?;
     let watched = Arc::new(Watched::default());

@@ -16,6 +16,7 @@ mod losses;
 mod outages;
 mod processes;
 mod schedule;
+mod secrets;
 mod sentinels;
 mod spool;
 mod stops;

@@ -21,7 +21,9 @@ async fn main() -> anyhow::Result<()> {
         .into_iter()
         .copied()
         .collect();
-    let config = RedisConfig::new(args.broker_url()).namespace(args.namespace());
+    let config = RedisConfig::new(args.broker.url())
+        .namespace(args.broker.namespace())
+        .files(args.broker.files());
     let connect = async || {
         RedisBroker::connect(&config)
             .await

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use lovage_process::LogFormat;
-use lovage_process::config::{
-    BROKER_DEFAULT, FileError, NAMESPACE_DEFAULT, parse_span, read_file, span_in_file,
-};
+use lovage_process::config::{FileError, parse_span, read_file, span_in_file};
+use lovage_process::{BrokerArgs, LogFormat};
 use serde::Deserialize;
 
 use crate::beat::{BeatError, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
@@ -33,18 +31,10 @@ const COUNT_MAX: usize = 1000;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Args {
-    /// The broker's URL: `redis://HOST`, `redis+sentinel://HOST,HOST/SERVICE` or `redis+cluster://HOST,HOST`; `rediss` for
-    /// TLS [default: `redis://127.0.0.1:6379`]
-    #[arg(
-        long,
-        env = "LOVAGE_BROKER",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    pub broker: Option<String>,
-    /// The prefix of all keys at the broker [default: lovage]
-    #[arg(long, env = "LOVAGE_NAMESPACE", value_name = "NAME")]
-    pub namespace: Option<String>,
+    /// Where the broker is and how it is reached.
+    #[command(flatten)]
+    #[serde(skip)]
+    pub broker: BrokerArgs,
     /// A TOML file of schedules, read again when it changes and on SIGHUP. Beats with a file of the same name share its
     /// schedules
     #[arg(long, env = "LOVAGE_SCHEDULES", value_name = "FILE")]
@@ -134,7 +124,8 @@ impl Args {
     /// Fills in from the file what neither a flag nor the environment has set, and checks everything.
     pub fn resolve(mut self) -> Result<Self, ConfigError> {
         if let Some(path) = self.config.take() {
-            self = self.over(read_file(&path)?);
+            let (broker, own) = read_file(&path)?;
+            self = self.over(Self { broker, ..own });
         }
         let lease = self.lease();
         if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
@@ -145,16 +136,6 @@ impl Args {
             return Err(ConfigError::Count { count });
         }
         Ok(self)
-    }
-
-    /// The broker's URL.
-    pub fn broker_url(&self) -> &str {
-        self.broker.as_deref().unwrap_or(BROKER_DEFAULT)
-    }
-
-    /// The prefix of all keys.
-    pub fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT)
     }
 
     /// The silence after which another beat leads.
@@ -188,8 +169,7 @@ impl Args {
 
     fn over(self, under: Self) -> Self {
         Self {
-            broker: self.broker.or(under.broker),
-            namespace: self.namespace.or(under.namespace),
+            broker: self.broker.over(under.broker),
             schedules: self.schedules.or(under.schedules),
             lease: self.lease.or(under.lease),
             name: self.name.or(under.name),
@@ -219,8 +199,8 @@ mod tests {
         let path = file.path().to_str().unwrap();
         let args = parse(&["--config", path, "--lease", "4s"]).unwrap();
         assert_eq!(args.lease(), secs(4), "the flag");
-        assert_eq!(args.broker_url(), "redis://db", "the file");
-        assert_eq!(args.namespace(), "lovage", "the default");
+        assert_eq!(args.broker.url(), "redis://db", "the file");
+        assert_eq!(args.broker.namespace(), "lovage", "the default");
         assert_eq!(
             args.schedules.as_deref(),
             Some(Path::new("/etc/schedules.toml"))

@@ -139,6 +139,10 @@ async fn each_trouble_with_certificates_is_told_with_what_to_do() {
         key: None,
         ..files(known(), Some(&own))
     };
+    let mixed = AccessFiles {
+        key: Some(foreign.key.clone()),
+        ..files(known(), Some(&own))
+    };
     for (url, files, part) in [
         (
             good.tls_url(),
@@ -177,6 +181,7 @@ async fn each_trouble_with_certificates_is_told_with_what_to_do() {
         ),
         (good.tls_url(), files(no_pem, None), "is no PEM"),
         (good.tls_url(), half, "needs its key"),
+        (good.tls_url(), mixed, "do not belong together"),
         (plain, files(known(), None), "use rediss"),
         (
             format!("{}/#insecure", good.tls_url()),

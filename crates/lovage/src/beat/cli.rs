@@ -4,11 +4,9 @@ use clap::Parser;
 use lovage_beat::PeriodicDef;
 use lovage_beat::cli::{Args, run_connecting};
 use lovage_core::{Registry, RegistryError};
-use lovage_worker::cli::ConnectFailure;
 
 use super::linked;
-use crate::any_broker::AnyBroker;
-use crate::error::ConnectError;
+use crate::reach::connect_by;
 
 /// Runs a beat for the schedules in the code that is linked into this program, by its command line, until a signal ends
 /// it.
@@ -73,15 +71,8 @@ impl Cli {
                 built => built?,
             },
         };
-        let (address, namespace) = (args.broker_url().to_owned(), args.namespace().to_owned());
-        let connect = async || {
-            AnyBroker::connect_in(&address, &namespace)
-                .await
-                .map_err(|error| match error {
-                    ConnectError::Unreachable(_) => ConnectFailure::ForNow(error.into()),
-                    _ => ConnectFailure::ForGood(error.into()),
-                })
-        };
+        let broker = args.broker.clone();
+        let connect = async || connect_by(&broker).await;
         let periodic = self.periodic.unwrap_or_else(linked);
         run_connecting(args, connect, tasks, periodic).await
     }

@@ -2,12 +2,12 @@
 
 use clap::Parser;
 use lovage_core::{Lane, Registry, StateNeed, States};
-use lovage_worker::cli::{Args, ConnectFailure, run_connecting, serve, serve_connecting};
+use lovage_worker::cli::{Args, run_connecting, serve, serve_connecting};
 
 use super::with_client;
 use crate::any_broker::AnyBroker;
 use crate::client::Client;
-use crate::error::ConnectError;
+use crate::reach::connect_by;
 
 /// Runs a worker for all tasks linked into this program, by its command line, until a signal ends it.
 ///
@@ -88,15 +88,8 @@ impl Cli {
             }
             entry => entry,
         };
-        let (address, namespace) = (args.broker_url().to_owned(), args.namespace().to_owned());
-        let connect = async || {
-            AnyBroker::connect_in(&address, &namespace)
-                .await
-                .map_err(|error| match error {
-                    ConnectError::Unreachable(_) => ConnectFailure::ForNow(error.into()),
-                    _ => ConnectFailure::ForGood(error.into()),
-                })
-        };
+        let broker = args.broker.clone();
+        let connect = async || connect_by(&broker).await;
         let states =
             |broker: &AnyBroker| with_client(self.states, &Client::with_broker(broker.clone()));
         match entry {

@@ -11,7 +11,9 @@ use lovage_worker::cli::{Args, ConnectFailure, run_connecting};
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse().resolve()?;
     let registry = Registry::linked().build()?;
-    let config = RedisConfig::new(args.broker_url()).namespace(args.namespace());
+    let config = RedisConfig::new(args.broker.url())
+        .namespace(args.broker.namespace())
+        .files(args.broker.files());
     let connect = async || {
         RedisBroker::connect(&config)
             .await

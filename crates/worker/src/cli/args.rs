@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use lovage_core::Retention;
-use lovage_process::LogFormat;
 use lovage_process::config::{
-    BROKER_DEFAULT, FileError, NAMESPACE_DEFAULT, parse_size, parse_span, read_file, size_in_file,
-    span_in_file,
+    FileError, parse_size, parse_span, read_file, size_in_file, span_in_file,
 };
+use lovage_process::{BrokerArgs, LogFormat};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -25,18 +24,10 @@ use crate::settings::{Queues, QueuesError, Settings, SettingsError};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Args {
-    /// The broker's URL: `redis://HOST`, `redis+sentinel://HOST,HOST/SERVICE` or `redis+cluster://HOST,HOST`; `rediss` for
-    /// TLS [default: `redis://127.0.0.1:6379`]
-    #[arg(
-        long,
-        env = "LOVAGE_BROKER",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    pub broker: Option<String>,
-    /// The prefix of all keys at the broker [default: lovage]
-    #[arg(long, env = "LOVAGE_NAMESPACE", value_name = "NAME")]
-    pub namespace: Option<String>,
+    /// Where the broker is and how it is reached.
+    #[command(flatten)]
+    #[serde(skip)]
+    pub broker: BrokerArgs,
     /// Queues with weights (mail:3,default:1) or in strict order (mail,default) [default: those of the linked tasks].
     /// One with tasks of several lanes is claimed from for the narrowest: best give each lane its own
     #[arg(long, env = "LOVAGE_QUEUES", value_name = "QUEUES")]
@@ -132,23 +123,14 @@ impl Args {
     /// Fills in from the file what neither a flag nor the environment has set, and checks everything.
     pub fn resolve(mut self) -> Result<Self, ConfigError> {
         if let Some(path) = self.config.take() {
-            self = self.over(read_file(&path)?);
+            let (broker, own) = read_file(&path)?;
+            self = self.over(Self { broker, ..own });
         }
         self.settings().check()?;
         if let Some(queues) = &self.queues {
             queues.check()?;
         }
         Ok(self)
-    }
-
-    /// The broker's URL.
-    pub fn broker_url(&self) -> &str {
-        self.broker.as_deref().unwrap_or(BROKER_DEFAULT)
-    }
-
-    /// The prefix of all keys.
-    pub fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or(NAMESPACE_DEFAULT)
     }
 
     /// How logs look.
@@ -193,8 +175,7 @@ impl Args {
 
     fn over(self, under: Self) -> Self {
         Self {
-            broker: self.broker.or(under.broker),
-            namespace: self.namespace.or(under.namespace),
+            broker: self.broker.over(under.broker),
             queues: self.queues.or(under.queues),
             concurrency: self.concurrency.or(under.concurrency),
             cpu_threads: self.cpu_threads.or(under.cpu_threads),
@@ -274,7 +255,7 @@ mod tests {
         ])
         .unwrap();
         let settings = args.settings();
-        assert_eq!(args.broker_url(), "redis://db");
+        assert_eq!(args.broker.url(), "redis://db");
         assert_eq!(settings.queues.unwrap().to_string(), "mail:3,default:1");
         assert_eq!((settings.concurrency, settings.cpu_threads), (7, 3));
         assert_eq!(
