@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use redis::{FromRedisValue, RedisResult};
 
 use crate::info::until;
-use crate::server::RedisServer;
+use crate::server::{Builder, RedisServer};
 
 const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
@@ -29,7 +29,16 @@ impl Cluster {
     /// # Panics
     /// Where it does not come together in time.
     pub async fn start(node_timeout: Duration) -> Self {
-        let builder = RedisServer::builder()
+        Self::of(RedisServer::builder(), node_timeout).await
+    }
+
+    /// Starts one whose nodes have the settings of `server`. Where it has TLS, they use it among themselves.
+    ///
+    /// # Panics
+    /// Where it does not come together in time.
+    pub async fn of(server: Builder, node_timeout: Duration) -> Self {
+        let builder = server
+            .with_tls_among_servers()
             .node()
             .arg(
                 "cluster-node-timeout",
@@ -73,7 +82,7 @@ impl Cluster {
             if asked.is_none_or(|at| INTRODUCE_AGAIN < at.elapsed()) {
                 asked = Some(Instant::now());
                 for stranger in strangers {
-                    let port = stranger.port().to_string();
+                    let port = stranger.announced_port().to_string();
                     for node in &self.nodes {
                         if node.port() != stranger.port() {
                             ask::<()>(node, &["CLUSTER", "MEET", "127.0.0.1", &port]).await;
@@ -139,9 +148,9 @@ impl Cluster {
         let hosts: Vec<String> = self
             .nodes
             .iter()
-            .map(|node| format!("127.0.0.1:{}", node.port()))
+            .map(|node| format!("127.0.0.1:{}", node.announced_port()))
             .collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        format!("{}+cluster://{}", self.nodes[0].scheme(), hosts.join(","))
     }
 
     /// All nodes, whatever each of them is at present.
@@ -181,7 +190,7 @@ impl Cluster {
     /// # Panics
     /// Where it has none in time.
     pub async fn replica_of(&self, primary: &RedisServer) -> &RedisServer {
-        let port = primary.port().to_string();
+        let port = primary.announced_port().to_string();
         until("a primary has a replica", async || {
             for node in &self.nodes {
                 let info = node.info("replication").await;

@@ -22,16 +22,22 @@ pub struct Sentinels {
 
 impl Sentinels {
     /// Starts a primary with so many replicas, all with the settings of `server`, and waits until the sentinels know
-    /// each of them and each other.
+    /// each of them and each other. Where `server` has a password or TLS, all have them, and use them among themselves.
     ///
     /// # Panics
     /// Where they cannot be started, or do not find each other in time.
     pub async fn start(server: Builder, replicas: usize) -> Self {
-        let server = server
+        let mut server = server
+            .with_tls_among_servers()
             .arg("repl-diskless-sync-delay", "0")
             .arg("repl-ping-replica-period", "1");
+        let mut sentinel = server.sentinel();
+        if let Some(password) = server.password().map(str::to_owned) {
+            server = server.arg("masterauth", &password);
+            sentinel = sentinel.arg("sentinel sentinel-pass", &password);
+        }
         let primary = server.clone().start().await;
-        let port = primary.port().to_string();
+        let port = primary.announced_port();
         let mut servers = vec![primary];
         for _ in 0..replicas {
             let replica = server
@@ -40,17 +46,19 @@ impl Sentinels {
             servers.push(replica.start().await);
         }
         let ms = DOWN_AFTER.as_millis();
-        let builder = Builder::default()
-            .sentinel()
+        sentinel = sentinel
             .arg("sentinel monitor", &format!("{SERVICE} 127.0.0.1 {port} 2"))
             .arg(
                 "sentinel down-after-milliseconds",
                 &format!("{SERVICE} {ms}"),
             )
             .arg("sentinel failover-timeout", &format!("{SERVICE} 3000"));
+        if let Some(password) = server.password() {
+            sentinel = sentinel.arg("sentinel auth-pass", &format!("{SERVICE} {password}"));
+        }
         let mut sentinels = Vec::new();
         for _ in 0..SENTINELS {
-            sentinels.push(builder.clone().start().await);
+            sentinels.push(sentinel.clone().start().await);
         }
         let all = Self { servers, sentinels };
         all.until_they_know_each_other(replicas).await;
@@ -97,14 +105,16 @@ impl Sentinels {
         }
     }
 
-    /// Where to connect.
+    /// Where to connect, with the password if one is set.
     pub fn url(&self) -> String {
         let hosts: Vec<String> = self
             .sentinels
             .iter()
-            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.announced_port()))
             .collect();
-        format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
+        let first = &self.sentinels[0];
+        let (scheme, user) = (first.scheme(), first.user());
+        format!("{scheme}+sentinel://{user}{}/{SERVICE}", hosts.join(","))
     }
 
     /// The servers, whatever each of them is at present.
@@ -129,7 +139,10 @@ impl Sentinels {
             }
             let most = |port: &u16| SENTINELS < 2 * named.iter().filter(|n| *n == port).count();
             let port = *named.iter().find(|port| most(port))?;
-            let server = self.servers.iter().find(|server| server.port() == port)?;
+            let server = self
+                .servers
+                .iter()
+                .find(|server| server.announced_port() == port)?;
             server.is_primary().await.then_some(server)
         })
         .await
@@ -165,7 +178,7 @@ impl Sentinels {
         let mut successor = None;
         for sentinel in &self.sentinels {
             let port = named_by(sentinel).await?;
-            if port == old.port() || successor.is_some_and(|other| other != port) {
+            if port == old.announced_port() || successor.is_some_and(|other| other != port) {
                 return None;
             }
             successor = Some(port);
@@ -173,7 +186,7 @@ impl Sentinels {
         let server = self
             .servers
             .iter()
-            .find(|server| Some(server.port()) == successor)?;
+            .find(|server| Some(server.announced_port()) == successor)?;
         server.is_primary().await.then_some(server)
     }
 

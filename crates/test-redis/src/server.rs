@@ -76,10 +76,31 @@ impl Builder {
         self
     }
 
-    /// Starts a sentinel, whose settings stand in a file that it changes.
-    pub(crate) fn sentinel(mut self) -> Self {
-        self.kind = Kind::Sentinel;
-        self
+    /// Speaks TLS to other servers as well, where it is served at all.
+    pub(crate) fn with_tls_among_servers(self) -> Self {
+        if self.has_tls {
+            self.arg("tls-replication", "yes").arg("tls-cluster", "yes")
+        } else {
+            self
+        }
+    }
+
+    /// Starts a sentinel with the same password and certificates, whose settings stand in a file that it changes.
+    pub(crate) fn sentinel(&self) -> Self {
+        let shared = |name: &str| name == "requirepass" || name.starts_with("tls-");
+        let settings = self.settings.iter().filter(|(name, _)| shared(name));
+        Self {
+            settings: settings.cloned().collect(),
+            kind: Kind::Sentinel,
+            has_tls: self.has_tls,
+        }
+    }
+
+    /// The password that it asks for.
+    pub(crate) fn password(&self) -> Option<&str> {
+        let mut settings = self.settings.iter();
+        let found = settings.rfind(|(name, _)| name == "requirepass");
+        found.map(|(_, password)| password.as_str())
     }
 
     /// Starts a node of a cluster.
@@ -106,11 +127,7 @@ impl Builder {
     pub async fn try_start(self) -> Result<RedisServer> {
         let mut refused = None;
         for _ in 0..PORTS_MAX {
-            let port = match self.kind {
-                Kind::Node => free_port_with_bus()?,
-                Kind::Server | Kind::Sentinel => free_port()?,
-            };
-            match self.start_on(port).await {
+            match self.start_on(self.free_port()?).await {
                 Err(error) if error.is::<PortTaken>() => refused = Some(error),
                 other => return other,
             }
@@ -118,25 +135,29 @@ impl Builder {
         Err(refused.expect("at least one port was tried"))
     }
 
+    fn free_port(&self) -> Result<u16> {
+        match self.kind {
+            Kind::Node => free_port_with_bus(),
+            Kind::Server | Kind::Sentinel => free_port(),
+        }
+    }
+
     async fn start_on(&self, port: u16) -> Result<RedisServer> {
         let folder = TempDir::with_prefix("lovage-redis-").context("no temporary folder")?;
-        let tls_port = self.has_tls.then(free_port).transpose()?;
-        let mut arguments = match self.kind {
-            Kind::Server | Kind::Node => self.arguments(port, folder.path()),
-            Kind::Sentinel => self.sentinel_arguments(port, folder.path())?,
-        };
+        let tls_port = self.has_tls.then(|| self.free_port()).transpose()?;
+        let mut whole = self.clone();
         if let Some(port) = tls_port {
-            arguments.extend(["--tls-port".to_owned(), port.to_string()]);
+            whole = whole.arg("tls-port", &port.to_string());
         }
-        let password = self
-            .settings
-            .iter()
-            .rfind(|(name, _)| name == "requirepass");
+        let arguments = match self.kind {
+            Kind::Server | Kind::Node => whole.arguments(port, folder.path()),
+            Kind::Sentinel => whole.sentinel_arguments(port, folder.path())?,
+        };
         let child = spawn(&arguments, folder.path())?;
         let server = RedisServer {
             port,
             tls_port,
-            password: password.map(|(_, value)| value.clone()),
+            password: self.password().map(str::to_owned),
             arguments,
             folder,
             child: Mutex::new(child),
@@ -211,10 +232,23 @@ impl RedisServer {
 
     /// The URL for the same server behind another port.
     pub(crate) fn url_by(&self, port: u16) -> String {
-        match &self.password {
-            Some(password) => format!("redis://:{password}@127.0.0.1:{port}"),
-            None => format!("redis://127.0.0.1:{port}"),
-        }
+        format!("redis://{}127.0.0.1:{port}", self.user())
+    }
+
+    /// What stands before the host in a URL.
+    pub(crate) fn user(&self) -> String {
+        let password = self.password.as_ref();
+        password.map_or_else(String::new, |password| format!(":{password}@"))
+    }
+
+    /// How others speak to it where servers speak TLS to each other if they can.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.tls_port.map_or("redis", |_| "rediss")
+    }
+
+    /// The port by which they do.
+    pub(crate) fn announced_port(&self) -> u16 {
+        self.tls_port.unwrap_or(self.port)
     }
 
     /// The port on 127.0.0.1.

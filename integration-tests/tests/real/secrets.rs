@@ -9,9 +9,9 @@ use lovage::{AccessFiles, Client};
 use lovage_core::secs;
 use lovage_integration_tests::tasks::quick;
 use lovage_integration_tests::{Choir, LIMIT, Process, ProcessBuilder, Servers, Stage, eventually};
-use lovage_test_redis::{Authority, RedisServer};
+use lovage_test_redis::{Authority, Cluster, RedisServer, Sentinels};
 
-use crate::flow::{Flow, more_end, none_has_ended};
+use crate::flow::{Flow, each_ran_once, more_end, none_has_ended};
 use crate::{stage, stage_over};
 
 /// Longer than any change of connections here: no lease ends by it.
@@ -312,4 +312,44 @@ async fn programs_end_at_once_by_files_that_cannot_be_used() {
             assert!(!process.says("s3cret"), "a secret was shown");
         }
     }
+}
+
+#[tokio::test]
+async fn a_failover_by_tls_with_passwords_is_followed() {
+    const PASSWORD: &str = "s3cret";
+    let authority = Authority::new();
+    let server = RedisServer::builder()
+        .tls(&authority.sign("localhost"), &authority.file(), "yes")
+        .arg("requirepass", PASSWORD);
+    let stage = stage_over(Sentinels::start(server, 1).await);
+    issue(stage.folder(), &authority);
+    let password = stage.folder().join("password");
+    fs::write(&password, PASSWORD).unwrap();
+    let mut way = way_by_tls(&stage, stage.redis.url().replace(":s3cret@", ""));
+    way.files.password = Some(password);
+    let mut workers = way.crew(&stage).await;
+    let client = way.client().await;
+    let flow = Flow::begin(&stage, &client).await;
+    more_end(&stage, 100).await;
+    stage.redis.fail_over().await;
+    each_ran_once(&stage, &flow.end(&stage).await);
+    none_has_ended(&mut workers);
+}
+
+#[tokio::test]
+async fn a_cluster_that_asks_for_tls_everywhere_is_followed_through_a_failover() {
+    let authority = Authority::new();
+    let server = RedisServer::builder();
+    let server = server.tls(&authority.sign("localhost"), &authority.file(), "yes");
+    let stage = stage_over(Cluster::of(server, LONG).await);
+    issue(stage.folder(), &authority);
+    let way = way_by_tls(&stage, stage.redis.url());
+    let mut workers = way.crew(&stage).await;
+    let client = way.client().await;
+    let flow = Flow::begin(&stage, &client).await;
+    more_end(&stage, 100).await;
+    let slot = stage.redis.slot("{lovage:default}").await;
+    stage.redis.fail_over(slot).await;
+    each_ran_once(&stage, &flow.end(&stage).await);
+    none_has_ended(&mut workers);
 }
