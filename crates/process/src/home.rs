@@ -17,6 +17,11 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     ///
     /// Dropping the part at any of its polls is how a process is killed; not polling it is how one is frozen.
     fn spawn(&self, part: Pin<Box<dyn Future<Output = ()> + Send>>) -> JoinHandle<()>;
+
+    /// Runs a job on a thread of the process.
+    ///
+    /// A thread cannot be dropped: how its process is killed or frozen under it is up to whoever simulates it.
+    fn run_on_thread(&self, job: Box<dyn FnOnce() + Send>);
 }
 
 /// Where a part runs: in this process, or in a simulated one.
@@ -24,8 +29,7 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
 pub struct Home(Option<Arc<dyn Host>>);
 
 impl Home {
-    /// A simulated process. All of it runs on one runtime, whose clock is its monotonic clock; bodies on threads
-    /// are not simulated.
+    /// A simulated process. All of it runs on one runtime, whose clock is its monotonic clock.
     pub fn hosted(host: Arc<dyn Host>) -> Self {
         Self(Some(host))
     }
@@ -33,6 +37,11 @@ impl Home {
     /// Whether the process is a simulated one: then it has no threads of its own.
     pub fn is_hosted(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// The simulated process, if it is one.
+    pub fn host(&self) -> Option<&Arc<dyn Host>> {
+        self.0.as_ref()
     }
 
     /// Runs `part` in the background.
@@ -83,6 +92,10 @@ mod tests {
         fn spawn(&self, part: Pin<Box<dyn Future<Output = ()> + Send>>) -> JoinHandle<()> {
             self.0.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(part)
+        }
+
+        fn run_on_thread(&self, job: Box<dyn FnOnce() + Send>) {
+            job();
         }
     }
 

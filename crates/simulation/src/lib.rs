@@ -6,15 +6,16 @@
 //! | `run` | one seed: a fleet, its work, its faults, and the quiet at the end |
 //! | `fleet` | workers and beats in processes, and what is done to them |
 //! | `process` | a process that can be killed at any poll, frozen, and cut off |
+//! | `thread` | its threads, of which one runs at a time |
 //! | `network` | requests and answers that are late, lost, or executed after they were given up |
 //! | `faulty` | the broker's contract through that network |
 //! | `flaw` | bugs on purpose, for the checker's own tests |
 //! | `work`, `client` | the tasks, and those who send them |
 //! | `history`, `checker` | what happened, and whether it may |
 //!
-//! One thread, one runtime, one paused clock: the same seed is the same history. So there are limits: bodies are
-//! async ones, as threads are not simulated; the random order in which a `HashMap` is walked, or in which `select!`
-//! looks at its branches, must not be felt, and `the_same_seed_is_the_same_history` fails where it is.
+//! One thing at a time, one runtime, one paused clock: the same seed is the same history. So there are limits: the random
+//! order in which a `HashMap` is walked, or in which `select!` looks at its branches, must not be felt, and
+//! `the_same_seed_is_the_same_history` fails where it is.
 
 pub mod checker;
 pub mod client;
@@ -26,4 +27,5 @@ pub mod history;
 pub mod network;
 pub mod process;
 pub mod run;
+pub mod thread;
 pub mod work;

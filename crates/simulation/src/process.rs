@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use lovage_process::Host;
 use tokio::task::JoinHandle;
 
+use crate::thread;
+
 /// One simulated process: all that a worker or a beat starts is polled through it.
 pub struct Process {
     name: String,
@@ -157,6 +159,10 @@ impl Host for Hosting {
             number,
             inner: Some(part),
         })
+    }
+
+    fn run_on_thread(&self, job: Box<dyn FnOnce() + Send>) {
+        let _part = self.spawn(Box::pin(thread::run(job)));
     }
 }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use lovage_core::{Handler, Lane, QueueName, Running, TaskError};
+use lovage_process::Home;
 use tokio::sync::{Notify, oneshot};
 use tower::Service;
 
@@ -31,6 +32,11 @@ pub(crate) const fn index(lane: Lane) -> usize {
         Lane::Blocking => 2,
         Lane::Async => 3,
     }
+}
+
+/// Whether giving up a run ends its body: by no longer polling it, or by killing its process.
+pub(crate) fn can_be_stopped(lane: Lane) -> bool {
+    matches!(lane, Lane::Async | Lane::Process)
 }
 
 /// The queues whose tasks run on several lanes.
@@ -108,10 +114,15 @@ struct Pools {
 }
 
 impl Body {
-    pub(crate) fn new(settings: &Settings, children: Arc<Children>, freed: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        home: &Home,
+        settings: &Settings,
+        children: Arc<Children>,
+        freed: Arc<Notify>,
+    ) -> Self {
         Self(Arc::new(Pools {
-            cpu: Threads::new("lovage-cpu", settings.cpu_threads),
-            blocking: Threads::new("lovage-blocking", settings.concurrency),
+            cpu: Threads::new(home, "lovage-cpu", settings.cpu_threads),
+            blocking: Threads::new(home, "lovage-blocking", settings.concurrency),
             children,
             freed,
         }))

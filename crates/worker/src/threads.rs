@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use lovage_core::secs;
+use lovage_process::{Home, Host};
 
 /// An idle thread costs a stack; starting one costs some ten microseconds.
 const IDLE_MAX: Duration = secs(10);
@@ -21,6 +22,8 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct Threads(Arc<Shared>);
 
 struct Shared {
+    /// Whose threads they are where the process is a simulated one.
+    host: Option<Arc<dyn Host>>,
     name: &'static str,
     threads_max: usize,
     state: Mutex<State>,
@@ -41,8 +44,9 @@ impl Shared {
 }
 
 impl Threads {
-    pub(crate) fn new(name: &'static str, threads_max: usize) -> Self {
+    pub(crate) fn new(home: &Home, name: &'static str, threads_max: usize) -> Self {
         Self(Arc::new(Shared {
+            host: home.host().cloned(),
             name,
             threads_max,
             state: Mutex::default(),
@@ -53,6 +57,10 @@ impl Threads {
     /// Runs `job` on an idle thread or a new one. Where the system gives none, it waits for one that is busy; where
     /// there is none at all, it is dropped, and the answer is `false`.
     pub(crate) fn run(&self, job: Job) -> bool {
+        if let Some(host) = &self.0.host {
+            host.run_on_thread(job);
+            return true;
+        }
         let mut state = self.0.state();
         state.jobs.push_back(job);
         if state.jobs.len() <= state.idle || self.0.threads_max <= state.threads {
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_job_that_panics_does_not_cost_its_thread() {
-        let threads = Threads::new("threads-test", 1);
+        let threads = Threads::new(&Home::default(), "threads-test", 1);
         assert!(threads.run(Box::new(|| panic!("a drop"))));
         let (tell, told) = std::sync::mpsc::channel();
         assert!(threads.run(Box::new(move || tell.send(()).unwrap())));

@@ -250,7 +250,7 @@ where
         panics::watch();
         let callers = Callers::new(broker.clone(), Arc::clone(&shared.seats));
         let children = Children::new(&settings, Arc::clone(&shared.counters));
-        let body = Body::new(&settings, children, Arc::clone(&freed));
+        let body = Body::new(&home, &settings, children, Arc::clone(&freed));
         let pump = Pump {
             broker,
             service: layer.layer(Runner::new(body)),

@@ -10,6 +10,7 @@ use lovage_core::{Lane, TaskContext, TaskError, secs};
 use tokio::time::{Instant, sleep};
 use tower::Service;
 
+use crate::lanes::can_be_stopped;
 use crate::run::{Limits, Run};
 
 /// How long a body may go on after its token was cancelled.
@@ -134,11 +135,6 @@ async fn soft_end(context: &TaskContext, limits: Limits, lane: Lane) -> TaskErro
         pending::<()>().await;
     }
     error
-}
-
-/// Whether giving up a run ends its body: by no longer polling it, or by killing its process.
-fn can_be_stopped(lane: Lane) -> bool {
-    matches!(lane, Lane::Async | Lane::Process)
 }
 
 async fn after(limit: Option<Duration>) -> Duration {
