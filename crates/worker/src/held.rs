@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lovage_core::{Ack, CancellationToken, Fence, TaskContext, TaskId};
+use lovage_core::{Ack, CancellationToken, Fence, Lane, TaskContext, TaskId};
 use tokio::task::JoinHandle;
 
 use crate::reporter::Listed;
@@ -38,6 +38,7 @@ pub(crate) enum Stage {
     Running {
         context: TaskContext,
         task: JoinHandle<()>,
+        lane: Lane,
         began: Instant,
     },
     /// Its verdict is known, and the broker has not confirmed it.

@@ -22,7 +22,7 @@ use crate::executor::{End, Finished};
 use crate::fetcher::{BUFFER_MAX, Queue};
 use crate::held::{self, Place, Table};
 use crate::host;
-use crate::lanes::{LANES, LaneState};
+use crate::lanes::{LANES, LaneState, can_be_stopped};
 use crate::lease::Notice;
 use crate::reporter::Reporter;
 use crate::run::Run;
@@ -230,9 +230,12 @@ where
             }
             Step::Abort => {
                 for (_, held) in self.table.iter_mut() {
-                    if let held::Stage::Running { task, .. } = &held.stage {
+                    if let held::Stage::Running { task, lane, .. } = &held.stage {
                         held.interrupted = true;
-                        task.abort();
+                        // A body on a thread goes on: given back, it would run twice at once.
+                        if can_be_stopped(*lane) {
+                            task.abort();
+                        }
                     }
                 }
             }

@@ -138,6 +138,7 @@ where
         held.stage = Stage::Running {
             context,
             task,
+            lane,
             began,
         };
     }

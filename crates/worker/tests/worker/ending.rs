@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::support::{Act, Stand, queue, until};
+use crate::support::{Act, Compute, Stand, envelope, queue, send, until};
 use lovage_core::{Inspect, Place, mins, ms, secs};
 use lovage_worker::{NotReady, Settings};
 
@@ -74,6 +74,24 @@ async fn a_shutdown_gives_back_what_does_not_end_without_counting_an_attempt() {
     until("both run again", || stand.probe.finished() == 2).await;
     next.shutdown().await;
     assert!(stand.dead().await.is_empty());
+}
+
+/// Nothing stops a thread: another worker would run the task beside it.
+#[tokio::test]
+async fn what_runs_on_a_thread_is_not_given_back_before_it_ends() {
+    let stand = Stand::new();
+    let worker = stand.worker().start().await.unwrap();
+    let id = send(&stand.memory, &envelope("default", &Compute)).await;
+    until("it runs", || stand.probe.started() == 1).await;
+    worker.shutdown_now().await;
+    let place = stand.memory.state(&queue("default"), id).await.unwrap();
+    assert_eq!(
+        place,
+        Place::Active,
+        "it is its worker's until the lease ends"
+    );
+    assert_eq!(worker.stats().released, 0);
+    stand.probe.open();
 }
 
 #[tokio::test]
