@@ -126,6 +126,11 @@ impl ManualClock {
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(span_ms(span), Ordering::SeqCst);
     }
+
+    /// Sets the clock, back as well: as somebody sets that of a host.
+    pub fn set(&self, instant: Millis) {
+        self.0.store(instant.get(), Ordering::SeqCst);
+    }
 }
 
 impl Default for ManualClock {

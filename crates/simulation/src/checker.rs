@@ -5,6 +5,7 @@
 //! caught at the event that does it.
 
 mod books;
+mod keys;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,6 +49,14 @@ impl fmt::Display for Violation {
     }
 }
 
+/// How many deaths nobody was called back for so far, in a history of `jobs`.
+pub fn owing(events: &[Event], jobs: &BTreeMap<TaskId, Job>) -> usize {
+    let mut books = Books::new(jobs);
+    // What breaks a promise is found in the end.
+    let _ = events.iter().try_for_each(|event| books.take(event));
+    books.owing().count()
+}
+
 /// Checks a history of `jobs` in which each of `occurrences` is to become one task.
 ///
 /// # Errors
@@ -78,6 +87,12 @@ pub fn check(
             ));
         }
     }
+    if let Some(id) = books.owing().next() {
+        return Err(at_the_end(
+            id,
+            "it is dead, and nobody was called back".into(),
+        ));
+    }
     for event in events {
         match event.what {
             What::Accepted(id) if !books.knows(id) => {
@@ -86,7 +101,9 @@ pub fn check(
                     "its sender was told that it is stored, and it never was".into(),
                 ));
             }
-            What::Stored(_, id) if !is_sent(id) && !occurrences.contains(&id) => {
+            What::Stored(_, id)
+                if !is_sent(id) && !occurrences.contains(&id) && !books.is_call(id) =>
+            {
                 return Err(at_the_end(
                     id,
                     "it is of no occurrence, and was sent".into(),

@@ -1,9 +1,9 @@
-//! The senders: they repeat what may be repeated, take some tasks back, and wait for outcomes.
+//! The senders: they repeat what may be repeated, take some tasks back, revive some, and wait for outcomes.
 
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, Awaited, Broker, Control, EnqueueError, Outcome, Results, TaskId, ms, secs,
+    Awaited, Broker, Control, EnqueueError, Outcome, QueueName, Results, TaskId, ms, secs,
 };
 use tokio::time::{sleep, timeout};
 
@@ -14,43 +14,62 @@ use crate::work::Job;
 /// How often a send without a good answer is repeated.
 const SENDS_MAX: u32 = 40;
 
-/// Sends one job and looks after it.
+/// Sends one job and looks after it, under the id by which the broker knows it.
 pub async fn send<B: Broker + Control + Results>(broker: B, network: &Network, job: Job) {
     sleep(job.sent_after).await;
-    let (id, queue) = (job.envelope.id, job.envelope.queue.clone());
-    if !accepted(&broker, &job).await {
+    let queue = &job.envelope.queue;
+    let Some(id) = accepted(&broker, network, &job).await else {
         return;
-    }
-    network.note(What::Accepted(id));
-    if let Some(after) = job.cancelled_after {
-        sleep(after).await;
-        // Its answer may be lost; then it is cancelled or not.
-        let _ = broker.cancel(&queue, id).await;
-    }
-    if job.awaited {
-        network.note(What::Told(id, outcome(&broker, &job).await));
-    }
+    };
+    let cancelled = async {
+        if let Some(after) = job.cancelled_after {
+            sleep(after).await;
+            // Its answer may be lost; then it is cancelled or not.
+            let _ = broker.cancel(queue, id).await;
+        }
+        if job.awaited {
+            let told = outcome(&broker, queue, id).await;
+            network.note(What::Told(id, told));
+        }
+    };
+    let repeated = async {
+        if let Some(after) = job.repeated_after {
+            sleep(after).await;
+            accepted(&broker, network, &job).await;
+        }
+    };
+    let revived = async {
+        if let Some(after) = job.revived_after {
+            sleep(after).await;
+            let _ = broker.revive(queue, id).await;
+        }
+    };
+    tokio::join!(biased; cancelled, repeated, revived);
 }
 
-async fn accepted<B: Broker>(broker: &B, job: &Job) -> bool {
+/// Sends it until it is accepted; answers under which id it is.
+async fn accepted<B: Broker>(broker: &B, network: &Network, job: &Job) -> Option<TaskId> {
+    let encoded = job.envelope.encode().ok()?;
     for _ in 0..SENDS_MAX {
-        let Ok(encoded) = job.envelope.encode() else {
-            return false;
-        };
-        match broker.enqueue(&job.envelope.queue, vec![encoded]).await {
-            Ok(_) => return true,
+        let sent = broker.enqueue(&job.envelope.queue, vec![encoded.clone()]);
+        match sent.await {
+            Ok(answers) => {
+                let id = answers[0].id(job.envelope.id);
+                network.note(What::Accepted(id));
+                return Some(id);
+            }
             // It may have run already: sending it again could start it twice.
-            Err(EnqueueError::Unknown(_)) if job.envelope.ack == Ack::Early => return false,
+            Err(EnqueueError::Unknown(_)) if !encoded.may_be_repeated() => return None,
             Err(_) => sleep(ms(300)).await,
         }
     }
-    false
+    None
 }
 
-async fn outcome<B: Results>(broker: &B, job: &Job) -> &'static str {
+async fn outcome<B: Results>(broker: &B, queue: &QueueName, id: TaskId) -> &'static str {
     const AT_MOST: Duration = secs(20);
     loop {
-        let asked = broker.outcome(&job.envelope.queue, job.envelope.id, AT_MOST);
+        let asked = broker.outcome(queue, id, AT_MOST);
         // Waits have no answer from a broker that is cut off.
         match timeout(AT_MOST + secs(1), asked).await {
             Ok(Ok(Awaited::Outcome(bytes))) => {

@@ -53,7 +53,7 @@ impl<B: Broker> Faulty<B> {
     }
 }
 
-impl<B: Membership + Inspect> Broker for Faulty<B> {
+impl<B: Membership + Inspect + Control> Broker for Faulty<B> {
     async fn enqueue(
         &self,
         queue: &QueueName,
@@ -65,12 +65,18 @@ impl<B: Membership + Inspect> Broker for Faulty<B> {
             let answers = if flaw.loses_the_task() {
                 vec![Enqueued::New; ids.len()]
             } else {
-                broker.enqueue(&queue, tasks).await?
+                let tasks = tasks.into_iter().map(|task| flaw.sends(task)).collect();
+                let answers = broker.enqueue(&queue, tasks).await?;
+                answers
+                    .into_iter()
+                    .map(|answer| flaw.answers(answer))
+                    .collect()
             };
-            for (id, answer) in ids.iter().zip(&answers) {
-                if *answer == Enqueued::New {
-                    history.note(What::Stored(queue.clone(), *id));
-                }
+            for (id, answer) in ids.into_iter().zip(&answers) {
+                history.note(match answer {
+                    Enqueued::New => What::Stored(queue.clone(), id),
+                    answer => What::Answered(id, *answer),
+                });
             }
             Ok(answers)
         })
@@ -83,17 +89,19 @@ impl<B: Membership + Inspect> Broker for Faulty<B> {
         queue: &QueueName,
         max: NonZeroU16,
     ) -> Result<Claim, BrokerError> {
-        let (queue, history) = (queue.clone(), Arc::clone(&self.network.history));
+        let (queue, history, flaw) = (queue.clone(), Arc::clone(&self.network.history), self.flaw);
         self.carry(move |broker| async move {
-            let claim = broker.claim(worker, &queue, max).await?;
-            if let Claim::Granted(batch) = &claim {
-                for delivery in &batch.deliveries {
+            let mut claim = broker.claim(worker, &queue, max).await?;
+            if let Claim::Granted(batch) = &mut claim {
+                for delivery in &mut batch.deliveries {
+                    delivery.fence = flaw.fence(delivery.fence);
                     history.held(&queue, delivery.id);
                     history.note(What::Claimed {
                         by: history.identity(worker),
                         id: delivery.id,
                         fence: delivery.fence,
                         losses: delivery.losses,
+                        snoozes: delivery.snoozes,
                     });
                 }
             }
@@ -118,13 +126,17 @@ impl<B: Membership + Inspect> Broker for Faulty<B> {
                 .map(|settlement| (settlement.id, settlement.fence, said(&settlement.verdict)))
                 .collect();
             let held = broker.holdings(worker, &queue).await?;
+            let settlements = settlements
+                .into_iter()
+                .map(|one| flaw.settles(one))
+                .collect();
             let settled = broker.settle(worker, &queue, settlements).await?;
             for (id, fence, verdict) in &said {
                 // The answer does not tell two verdicts on one task apart.
                 let stale = if said.iter().filter(|(other, ..)| other == id).count() == 1 {
                     settled.stale.contains(id)
                 } else {
-                    !held.contains(&(*id, *fence))
+                    !held.contains(&(*id, flaw.fence(*fence)))
                 };
                 history.note(What::Settled {
                     by: history.identity(worker),
@@ -169,9 +181,10 @@ impl<B: Membership + Inspect> Broker for Faulty<B> {
         queue: &QueueName,
         patience: Duration,
     ) -> Result<Recovered, BrokerError> {
-        let (queue, history) = (queue.clone(), Arc::clone(&self.network.history));
+        let (queue, history, flaw) = (queue.clone(), Arc::clone(&self.network.history), self.flaw);
         self.carry(move |broker| async move {
             let recovered = broker.recover(&queue, patience).await?;
+            flaw.brings_back(&broker, &queue, &recovered).await?;
             for id in history.active(&queue) {
                 let place = broker.state(&queue, id).await?;
                 if place != Place::Active {
@@ -184,7 +197,7 @@ impl<B: Membership + Inspect> Broker for Faulty<B> {
     }
 }
 
-impl<B: Membership + Inspect> Membership for Faulty<B> {
+impl<B: Membership + Inspect + Control> Membership for Faulty<B> {
     async fn register(
         &self,
         worker: WorkerId,
@@ -207,9 +220,13 @@ impl<B: Membership + Inspect> Membership for Faulty<B> {
         worker: WorkerId,
         queue: &QueueName,
     ) -> Result<Vec<(TaskId, Fence)>, BrokerError> {
-        let queue = queue.clone();
-        self.carry(move |broker| async move { broker.holdings(worker, &queue).await })
-            .await
+        let (queue, flaw) = (queue.clone(), self.flaw);
+        self.carry(move |broker| async move {
+            let held = broker.holdings(worker, &queue).await?;
+            let held = held.into_iter().map(|(id, fence)| (id, flaw.fence(fence)));
+            Ok(held.collect())
+        })
+        .await
     }
 
     async fn retire(&self, worker: WorkerId, queue: &QueueName) -> Result<bool, BrokerError> {
@@ -241,7 +258,7 @@ impl<B: Membership + Inspect> Membership for Faulty<B> {
     }
 }
 
-impl<B: Membership + Inspect + Results> Results for Faulty<B> {
+impl<B: Membership + Inspect + Control + Results> Results for Faulty<B> {
     async fn outcome(
         &self,
         queue: &QueueName,
@@ -259,9 +276,9 @@ impl<B: Membership + Inspect + Results> Results for Faulty<B> {
 
 impl<B: Membership + Inspect + Control> Control for Faulty<B> {
     async fn cancel(&self, queue: &QueueName, id: TaskId) -> Result<Cancelled, BrokerError> {
-        let (queue, network) = (queue.clone(), Arc::clone(&self.network));
+        let (queue, network, flaw) = (queue.clone(), Arc::clone(&self.network), self.flaw);
         self.carry(move |broker| async move {
-            let cancelled = broker.cancel(&queue, id).await?;
+            let cancelled = flaw.cancels(&broker, &queue, id).await?;
             match cancelled {
                 Cancelled::Removed => network.note(What::Cancelled(id, Place::Gone)),
                 Cancelled::Marked => network.note(What::Cancelled(id, Place::Active)),
@@ -273,9 +290,13 @@ impl<B: Membership + Inspect + Control> Control for Faulty<B> {
     }
 
     async fn revive(&self, queue: &QueueName, id: TaskId) -> Result<Revived, BrokerError> {
-        let queue = queue.clone();
-        self.carry(move |broker| async move { broker.revive(&queue, id).await })
-            .await
+        let (queue, network) = (queue.clone(), Arc::clone(&self.network));
+        self.carry(move |broker| async move {
+            let revived = broker.revive(&queue, id).await?;
+            network.note(What::Revived(id, revived));
+            Ok(revived)
+        })
+        .await
     }
 
     async fn reschedule(
@@ -296,7 +317,7 @@ impl<B: Membership + Inspect + Control> Control for Faulty<B> {
     }
 }
 
-impl<B: Membership + Inspect> Inspect for Faulty<B> {
+impl<B: Membership + Inspect + Control> Inspect for Faulty<B> {
     async fn state(&self, queue: &QueueName, id: TaskId) -> Result<Place, BrokerError> {
         let queue = queue.clone();
         self.carry(move |broker| async move { broker.state(&queue, id).await })
@@ -340,7 +361,8 @@ fn said(verdict: &Verdict) -> Said {
         } => Said::Expired,
         Verdict::Done { .. } => Said::Done,
         Verdict::RetryIn(span) => Said::RetryIn(*span),
-        Verdict::Park(span) | Verdict::Snooze(span) => Said::PutOff(*span),
+        Verdict::Park(span) => Said::Parked(*span),
+        Verdict::Snooze(span) => Said::Snoozed(*span),
         Verdict::Bury(_) => Said::Buried,
         _ => Said::Released,
     }

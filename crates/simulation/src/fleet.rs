@@ -155,7 +155,7 @@ impl Fleet {
         let lease_ms = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
         let slot = &mut self.slots[place];
         let (process, name) = (Arc::clone(&slot.process), slot.process.name().to_owned());
-        match dice.number(0..10) {
+        match dice.number(0..11) {
             0..2 => {
                 history.fault(format_args!("{name} is killed"));
                 process.kill();
@@ -197,11 +197,20 @@ impl Fleet {
                     process.kill();
                 });
             }
+            10 => {
+                let span = dice.span(1..2 * lease_ms);
+                // What was due by now is.
+                self.network.keep_time();
+                history.fault(format_args!("the broker's clock is set back by {span:?}"));
+                self.network.set_back(span);
+            }
             _ => {
                 // More than a lease and both looks of recovery, at times.
                 let span = dice.span(1..2 * lease_ms);
-                history.fault(format_args!("the broker's clock jumps by {span:?}"));
-                self.network.jump(span);
+                history.fault(format_args!(
+                    "the broker's clock is set forward by {span:?}"
+                ));
+                self.network.set_forward(span);
             }
         }
     }

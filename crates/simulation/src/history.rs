@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lovage_core::{Fence, Millis, Place, QueueName, TaskId, WorkerId};
+use lovage_core::{Enqueued, Fence, Millis, Place, QueueName, Revived, TaskId, WorkerId};
 use tokio::time::Instant;
 
 /// One thing that happened.
@@ -26,13 +26,15 @@ pub struct Identity(pub usize);
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A sender was told that the broker has the task.
+    /// A sender was told that the broker has the task, under this id.
     Accepted(TaskId),
     /// The broker stored a task.
     Stored(QueueName, TaskId),
+    /// The broker answered a send otherwise.
+    Answered(TaskId, Enqueued),
     /// The broker gave an identity a lease until the instant.
     Leased(Identity, Millis),
-    /// The broker handed a task out; `losses` as told to the worker.
+    /// The broker handed a task out; `losses` and `snoozes` as told to the worker.
     Claimed {
         /// To whom.
         by: Identity,
@@ -42,6 +44,8 @@ pub enum What {
         fence: Fence,
         /// How often the task was lost so far.
         losses: u32,
+        /// How often its body put it off so far.
+        snoozes: u32,
     },
     /// The broker applied a verdict, or refused it as stale.
     Settled {
@@ -60,6 +64,26 @@ pub enum What {
     Taken(TaskId, Place),
     /// Somebody cancelled a task: it is gone, or marked.
     Cancelled(TaskId, Place),
+    /// Somebody revived a task, or would have.
+    Revived(TaskId, Revived),
+    /// The broker told somebody that the callback of a task that died then is owed, and is `call`.
+    Owed {
+        /// The task.
+        id: TaskId,
+        /// When it died.
+        died_at: Millis,
+        /// What is to be sent.
+        call: TaskId,
+    },
+    /// The body of a callback was told of a task.
+    Heard {
+        /// The callback.
+        call: TaskId,
+        /// The task.
+        of: TaskId,
+        /// When it died.
+        died_at: Millis,
+    },
     /// A body began.
     Began {
         /// The process.
@@ -70,6 +94,10 @@ pub enum What {
         fence: u64,
         /// By the worker's account, 1 for the first.
         attempt: u32,
+        /// By the worker's account.
+        snoozes: u32,
+        /// Whose message it runs by.
+        sent: TaskId,
     },
     /// A body ended.
     Ended {
@@ -101,8 +129,10 @@ pub enum Said {
     Released,
     /// It is a dead letter.
     Buried,
-    /// It was put off without counting an attempt.
-    PutOff(Duration),
+    /// Its body put it off.
+    Snoozed(Duration),
+    /// It was put off by a worker that does not know it.
+    Parked(Duration),
 }
 
 /// How a run of a body ended.
@@ -112,6 +142,12 @@ pub enum Run {
     Succeeded,
     /// It answered `Err`.
     Failed,
+    /// It answered `Err`, and when to run again.
+    FailedFor(Duration),
+    /// It answered `Err`, and that no attempt would help.
+    FailedForGood,
+    /// It asked to run again after so long.
+    Snoozed(Duration),
     /// It was dropped or panicked: aborted, or its process was killed.
     Dropped,
 }
@@ -222,6 +258,10 @@ impl What {
         match self {
             Self::Accepted(id)
             | Self::Stored(_, id)
+            | Self::Answered(id, _)
+            | Self::Revived(id, _)
+            | Self::Owed { id, .. }
+            | Self::Heard { of: id, .. }
             | Self::Claimed { id, .. }
             | Self::Settled { id, .. }
             | Self::Taken(id, _)
@@ -257,16 +297,35 @@ impl fmt::Display for Event {
         match &self.what {
             What::Accepted(id) => write!(f, "{} accepted, the sender knows", short(*id)),
             What::Stored(queue, id) => write!(f, "{} stored in {queue}", short(*id)),
+            What::Answered(id, answer) => write!(f, "{} sent, and answered {answer:?}", short(*id)),
+            What::Revived(id, revived) => write!(f, "{} to be revived: {revived:?}", short(*id)),
+            What::Owed { id, died_at, call } => {
+                let call = short(*call);
+                write!(
+                    f,
+                    "{} died at {died_at} and owes a callback, {call}",
+                    short(*id)
+                )
+            }
+            What::Heard { call, of, died_at } => {
+                write!(
+                    f,
+                    "{} hears that {} died at {died_at}",
+                    short(*call),
+                    short(*of)
+                )
+            }
             What::Leased(by, until) => write!(f, "{by} has a lease until {until}"),
             What::Claimed {
                 by,
                 id,
                 fence,
                 losses,
+                snoozes,
             } => {
                 write!(
                     f,
-                    "{} claimed by {by}, fence {}, losses {losses}",
+                    "{} claimed by {by}, fence {}, losses {losses}, snoozes {snoozes}",
                     short(*id),
                     fence.number
                 )
@@ -293,11 +352,14 @@ impl fmt::Display for Event {
                 id,
                 fence,
                 attempt,
+                snoozes,
+                sent,
             } => {
                 write!(
                     f,
-                    "{} begins in {process}, fence {fence}, attempt {attempt}",
-                    short(*id)
+                    "{} begins in {process}, fence {fence}, attempt {attempt}, snoozes {snoozes}, as {} was sent",
+                    short(*id),
+                    short(*sent)
                 )
             }
             What::Ended { id, fence, how } => {

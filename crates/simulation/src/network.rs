@@ -77,7 +77,8 @@ struct Fate {
 pub struct Network {
     start: Instant,
     clock: ManualClock,
-    skew: Mutex<Duration>,
+    /// By how much it was set forward, and back.
+    skew: Mutex<(Duration, Duration)>,
     base: Millis,
     dice: Mutex<Dice>,
     weather: Mutex<Weather>,
@@ -108,19 +109,30 @@ impl Network {
         self.fair.store(true, Ordering::SeqCst);
     }
 
-    /// Lets the broker's clock jump forward.
-    pub fn jump(&self, span: Duration) {
-        *lock(&self.skew) += span;
+    /// Sets the broker's clock forward.
+    pub fn set_forward(&self, span: Duration) {
+        lock(&self.skew).0 += span;
         self.keep_time();
+    }
+
+    /// Sets the broker's clock back.
+    pub fn set_back(&self, span: Duration) {
+        lock(&self.skew).1 += span;
+        self.keep_time();
+    }
+
+    /// By how much the broker's clock was set back so far.
+    pub fn was_set_back(&self) -> Duration {
+        lock(&self.skew).1
     }
 
     /// Has the broker's clock show what it must, by the time of the simulation. Answers that.
     pub fn keep_time(&self) -> Millis {
-        let passed = self.start.elapsed() + *lock(&self.skew);
-        let passed = Duration::from_millis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX));
-        self.clock
-            .advance(self.base.plus(passed).since(self.clock.now()));
-        let now = self.clock.now();
+        let (forward, back) = *lock(&self.skew);
+        let whole_ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let shown = self.base.get() + whole_ms(self.start.elapsed() + forward) - whole_ms(back);
+        let now = Millis::new(shown);
+        self.clock.set(now);
         self.history.clock(now);
         now
     }

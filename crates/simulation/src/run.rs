@@ -1,6 +1,6 @@
 //! One run: a fleet, its work and its troubles, until all is over and quiet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,11 +114,11 @@ impl Run {
 
     async fn tell(mut self) -> Report {
         let jobs = work::jobs(&mut self.dice, &self.queues, self.horizon);
-        let occurrences = self.schedule().await;
-        let stuck = self.live(jobs.clone(), occurrences.len()).await;
-        let events = self.network.history.events();
         let jobs: BTreeMap<TaskId, Job> =
             jobs.into_iter().map(|job| (job.envelope.id, job)).collect();
+        let occurrences = self.schedule().await;
+        let stuck = self.live(&jobs, occurrences.len()).await;
+        let events = self.network.history.events();
         let violation = match checker::check(&events, &jobs, &occurrences) {
             Err(violation) => Some(violation),
             Ok(()) => stuck
@@ -133,7 +133,11 @@ impl Run {
     }
 
     /// Faults until the horizon, then none, until nothing is left to do.
-    async fn live(&mut self, jobs: Vec<Job>, occurrences: usize) -> Result<(), String> {
+    async fn live(
+        &mut self,
+        jobs: &BTreeMap<TaskId, Job>,
+        occurrences: usize,
+    ) -> Result<(), String> {
         for _ in 0..self.dice.number(1..4) {
             self.fleet.add(Role::Worker).await;
         }
@@ -143,7 +147,7 @@ impl Run {
         }
         let senders_process = Process::new("senders");
         let mut senders = JoinSet::new();
-        for job in jobs {
+        for job in jobs.values().cloned() {
             let (broker, network) = (
                 self.fleet.handle(&senders_process),
                 Arc::clone(&self.network),
@@ -170,13 +174,18 @@ impl Run {
             while senders.try_join_next().is_some() {}
             let well_for = self.network.history.elapsed().saturating_sub(well_since);
             // What was given up may still come, and be new work.
-            if left.is_empty() && senders.is_empty() && network::LATEST < well_for {
+            if left.is_empty()
+                && senders.is_empty()
+                && network::LATEST < well_for
+                && checker::owing(&self.network.history.events(), jobs) == 0
+            {
                 break;
             }
-            if DRAIN_MAX < well_for {
+            if DRAIN_MAX + self.network.was_set_back() < well_for {
                 return Err(format!(
-                    "{DRAIN_MAX:?} after the last fault there is still work: {left}; {} senders wait",
-                    senders.len()
+                    "{DRAIN_MAX:?} after the last fault there is still work: {left}; {} senders wait; {} deaths owe a callback",
+                    senders.len(),
+                    checker::owing(&self.network.history.events(), jobs),
                 ));
             }
         }
@@ -187,8 +196,16 @@ impl Run {
     /// What is not done yet.
     async fn left(&self, occurrences: usize) -> String {
         let mut left = String::new();
-        let stored = |e: &&Event| matches!(e.what, What::Stored(_, id) if !client::is_sent(id));
-        let stored = self.network.history.events().iter().filter(stored).count();
+        let events = self.network.history.events();
+        let fired: BTreeSet<TaskId> = events
+            .iter()
+            .filter_map(|event| match event.what {
+                What::Fired(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        let stored = |e: &&Event| matches!(&e.what, What::Stored(_, id) if fired.contains(id));
+        let stored = events.iter().filter(stored).count();
         if stored < occurrences {
             let _ = write!(left, "{stored} of {occurrences} occurrences have fired ");
         }
@@ -205,7 +222,8 @@ impl Run {
     async fn nothing_is_held(&self) -> Result<(), String> {
         // Those that were killed are found by the others; here there are none left.
         for _ in 0..3 {
-            sleep(2 * self.fleet.lease()).await;
+            // Where the broker's clock was set back, leases last longer by that.
+            sleep(2 * self.fleet.lease() + self.network.was_set_back()).await;
             self.network.keep_time();
             for queue in &self.queues {
                 let _ = self.broker.recover(queue, self.fleet.lease()).await;

@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, AsyncBody, Backoff, Envelope, Millis, Priority, QueueName, Registry, State, StateNeed,
-    Task, TaskContext, TaskDef, TaskError, TaskId, TaskName, TaskOptions, When, mins, ms,
+    Ack, AsyncBody, Backoff, Callback, Conflict, Envelope, FailedTask, Lane, Lock, LockKey, Millis,
+    Priority, QueueName, Registry, State, StateNeed, SyncBody, Task, TaskContext, TaskDef,
+    TaskError, TaskId, TaskName, TaskOptions, Until, When, hours, mins, ms,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::history::{History, Run, What};
 use crate::process::Process;
+use crate::thread;
 
 /// Attempts after the first that a task has.
 pub const RETRIES: u32 = 3;
+/// The keys of unique tasks, in each queue: few, so that they meet.
+const KEYS: u64 = 3;
+/// The header that says whose message a task has: that of another one may take its place.
+const SENT: &str = "sent";
 
 /// What a body does.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -28,12 +34,28 @@ pub enum Act {
     Polite(u64),
     /// Fails so often, then succeeds.
     Flaky(u32),
+    /// Fails at its first attempt, and asks for the next after so many milliseconds.
+    Later(u64),
+    /// Asks so often to run again after so many milliseconds, without an attempt being counted.
+    Snoozes(u32, u64),
     /// Fails always.
     Fails,
+    /// Fails, and says that no further attempt would help.
+    Hopeless,
     /// Panics at its first attempt.
     Panics,
     /// Kills its process.
     Poison,
+}
+
+/// An act on a thread that may block.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct OnThread(Act);
+
+/// What is called when a task has failed for good.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Called {
+    failed: FailedTask,
 }
 
 /// Where a body runs, and who wants to know.
@@ -45,14 +67,18 @@ pub struct Here {
     pub history: Arc<History>,
 }
 
+fn options() -> TaskOptions {
+    TaskOptions::new()
+        .max_retries(RETRIES)
+        .backoff(Backoff::exponential(ms(100)).cap(ms(1500)))
+}
+
 impl Task for Act {
     const NAME: &'static str = "act";
     type Output = u64;
 
     fn options() -> TaskOptions {
-        TaskOptions::new()
-            .max_retries(RETRIES)
-            .backoff(Backoff::exponential(ms(100)).cap(ms(1500)))
+        options()
     }
 }
 
@@ -61,51 +87,107 @@ impl AsyncBody for Act {
 
     async fn run(self, context: TaskContext) -> Result<u64, TaskError> {
         let here: State<Here> = context.state()?;
-        here.history.note(What::Began {
-            process: here.process.name().to_owned(),
-            id: context.id(),
-            fence: context.fence(),
-            attempt: context.attempt(),
+        let run = begin(&context, &here);
+        run.end(match self {
+            Self::Slow(span) => {
+                tokio::time::sleep(ms(span)).await;
+                Ok(())
+            }
+            Self::Polite(span) => unless_cancelled(&context, ms(span)).await,
+            Self::Poison => {
+                here.poison();
+                pending().await
+            }
+            _ => self.at_once(&context),
+        })
+    }
+}
+
+impl Task for OnThread {
+    const NAME: &'static str = "act_on_a_thread";
+    type Output = u64;
+
+    fn options() -> TaskOptions {
+        options()
+    }
+}
+
+impl SyncBody for OnThread {
+    const NEEDS: &'static [StateNeed] = Act::NEEDS;
+    const LANE: Lane = Lane::Cpu;
+
+    fn run(self, context: TaskContext) -> Result<u64, TaskError> {
+        let here: State<Here> = context.state()?;
+        let run = begin(&context, &here);
+        run.end(match self.0 {
+            Act::Slow(span) => {
+                thread::block(ms(span));
+                Ok(())
+            }
+            Act::Polite(span) => in_steps(&context, ms(span)),
+            Act::Poison => {
+                here.poison();
+                thread::block(Duration::MAX);
+                Ok(())
+            }
+            act => act.at_once(&context),
+        })
+    }
+}
+
+impl Task for Called {
+    const NAME: &'static str = "called";
+    type Output = u64;
+
+    fn options() -> TaskOptions {
+        options()
+    }
+}
+
+impl AsyncBody for Called {
+    const NEEDS: &'static [StateNeed] = Act::NEEDS;
+
+    async fn run(self, context: TaskContext) -> Result<u64, TaskError> {
+        let here: State<Here> = context.state()?;
+        let run = begin(&context, &here);
+        let (of, died_at) = (self.failed.id, self.failed.died_at);
+        here.history.note(What::Heard {
+            call: context.id(),
+            of,
+            died_at,
         });
-        let mut end = End {
-            history: Arc::clone(&here.history),
-            id: context.id(),
-            fence: context.fence(),
-            how: Run::Dropped,
-        };
-        let result = self.act(&context, &here).await;
-        end.how = if result.is_ok() {
-            Run::Succeeded
-        } else {
-            Run::Failed
-        };
-        result
+        run.end(Ok(()))
     }
 }
 
 impl Act {
-    async fn act(self, context: &TaskContext, here: &Here) -> Result<u64, TaskError> {
+    /// What takes no time.
+    fn at_once(self, context: &TaskContext) -> Result<(), TaskError> {
         match self {
-            Self::Slow(span) => tokio::time::sleep(ms(span)).await,
-            Self::Polite(span) => unless_cancelled(context, ms(span)).await?,
-            Self::Flaky(times) if context.attempt() <= times => {
-                return Err(TaskError::new("not yet"));
+            Self::Flaky(times) if context.attempt() <= times => Err(TaskError::new("not yet")),
+            Self::Later(span) if context.attempt() == 1 => {
+                Err(context.retry("not now").after(ms(span)))
             }
-            Self::Fails => return Err(TaskError::new("never")),
+            Self::Snoozes(times, span) if context.snoozes() < times => {
+                Err(context.snooze(ms(span)))
+            }
+            Self::Fails => Err(TaskError::new("never")),
+            Self::Hopeless => Err(TaskError::permanent(TaskError::new("never ever"))),
             // As `panic!` does, but for the message on stderr.
             Self::Panics if context.attempt() == 1 => {
                 std::panic::resume_unwind(Box::new("as its message says"))
             }
-            Self::Poison => {
-                let name = here.process.name();
-                here.history
-                    .fault(format_args!("{name} is killed by a body"));
-                here.process.kill();
-                pending::<()>().await;
-            }
-            Self::Quick | Self::Flaky(_) | Self::Panics => {}
+            _ => Ok(()),
         }
-        Ok(u64::from(context.attempt()))
+    }
+}
+
+impl Here {
+    fn poison(&self) {
+        let name = self.process.name();
+        self.history
+            .fault(format_args!("{name} is killed by a body"));
+        self.process.kill();
     }
 }
 
@@ -117,12 +199,59 @@ async fn unless_cancelled(context: &TaskContext, span: Duration) -> Result<(), T
     }
 }
 
+fn in_steps(context: &TaskContext, span: Duration) -> Result<(), TaskError> {
+    const STEPS: u32 = 10;
+    for _ in 0..STEPS {
+        if context.is_cancelled() {
+            return Err(TaskError::new("told to stop"));
+        }
+        thread::block(span / STEPS);
+    }
+    Ok(())
+}
+
+/// Notes that a run begins, and how it ends.
+fn begin(context: &TaskContext, here: &Here) -> End {
+    let sent = context.headers().get(SENT);
+    here.history.note(What::Began {
+        process: here.process.name().to_owned(),
+        id: context.id(),
+        fence: context.fence(),
+        attempt: context.attempt(),
+        snoozes: context.snoozes(),
+        sent: sent.map_or(context.id(), |n| id(n.parse().expect("it is a number"))),
+    });
+    End {
+        history: Arc::clone(&here.history),
+        id: context.id(),
+        fence: context.fence(),
+        attempt: context.attempt(),
+        how: Run::Dropped,
+    }
+}
+
 /// Notes the end of a run, however it ends.
 struct End {
     history: Arc<History>,
     id: TaskId,
     fence: u64,
+    attempt: u32,
     how: Run,
+}
+
+impl End {
+    fn end(mut self, result: Result<(), TaskError>) -> Result<u64, TaskError> {
+        self.how = match &result {
+            Ok(()) => Run::Succeeded,
+            Err(error) => match (error.snoozes_for(), error.delay()) {
+                (Some(span), _) => Run::Snoozed(span),
+                (None, Some(span)) => Run::FailedFor(span),
+                (None, None) if error.is_permanent() => Run::FailedForGood,
+                (None, None) => Run::Failed,
+            },
+        };
+        result.map(|()| u64::from(self.attempt))
+    }
 }
 
 impl Drop for End {
@@ -139,8 +268,10 @@ impl Drop for End {
 pub fn registry() -> Registry {
     Registry::new()
         .with(TaskDef::asynchronous::<Act>())
+        .with(TaskDef::synchronous::<OnThread>())
+        .with(TaskDef::asynchronous::<Called>())
         .build()
-        .expect("one task of a good name")
+        .expect("their names are good")
 }
 
 /// A task as it is sent, and what its sender does with it.
@@ -152,6 +283,10 @@ pub struct Job {
     pub sent_after: Duration,
     /// How long after that its sender cancels it.
     pub cancelled_after: Option<Duration>,
+    /// How long after it was sent somebody sends it once more.
+    pub repeated_after: Option<Duration>,
+    /// How long after it was sent somebody revives it, if it is a dead letter by then.
+    pub revived_after: Option<Duration>,
     /// Whether its sender waits for its outcome.
     pub awaited: bool,
 }
@@ -163,17 +298,28 @@ pub fn jobs(dice: &mut Dice, queues: &[QueueName], horizon: Duration) -> Vec<Job
 }
 
 fn job(dice: &mut Dice, n: u64, queues: &[QueueName], horizon: Duration) -> Job {
-    let act = match dice.number(0..20) {
+    let act = match dice.number(0..24) {
         0..5 => Act::Quick,
         5..8 => Act::Slow(dice.number(1..3_000)),
         8..12 => Act::Polite(dice.number(1..8_000)),
         12..15 => Act::Flaky(1 + u32::try_from(dice.number(0..3)).unwrap_or(0)),
-        15..17 => Act::Fails,
-        17..19 => Act::Panics,
+        15 => Act::Later(dice.number(10..4_000)),
+        16..18 => Act::Snoozes(
+            1 + u32::try_from(dice.number(0..5)).unwrap_or(0),
+            dice.number(10..1_000),
+        ),
+        18..20 => Act::Fails,
+        20 => Act::Hopeless,
+        21..23 => Act::Panics,
         _ => Act::Poison,
     };
     let queue = &queues[usize::try_from(n).unwrap_or(0) % queues.len()];
     let mut envelope = envelope(id(n), queue, &act);
+    envelope.headers.insert(SENT.to_owned(), n.to_string());
+    let on_thread = dice.chance(250);
+    if on_thread {
+        envelope.task = name(OnThread::NAME);
+    }
     envelope.priority = Priority::new(u8::try_from(dice.number(0..10)).unwrap_or(5));
     if dice.chance(150) {
         // Retries are for those who ask for them: these shall start once.
@@ -188,25 +334,78 @@ fn job(dice: &mut Dice, n: u64, queues: &[QueueName], horizon: Duration) -> Job 
     if dice.chance(500) {
         envelope.result_ttl = Some(mins(10));
     }
-    if dice.chance(100) {
+    // A body on a thread goes on where it is given up: then one task may have two runs, as docs/guarantees.md says.
+    if dice.chance(100) && !on_thread {
         envelope.hard_timeout = Some(dice.span(100..4_000));
     }
+    if dice.chance(350) {
+        envelope.unique = Some(lock(dice));
+    }
+    if dice.chance(200) {
+        // Of an at-most-once task for longer than anybody sends it again.
+        envelope.remembered = Some(match envelope.ack {
+            Ack::Early => hours(1),
+            Ack::Late => dice.span(500..20_000),
+        });
+    }
+    if dice.chance(300) {
+        let to = usize::try_from(dice.number(0..queues.len() as u64)).unwrap_or(0);
+        envelope.on_failure = Some(Callback {
+            task: name(Called::NAME),
+            queue: queues[to].clone(),
+            priority: Priority::default(),
+            ack: Ack::Late,
+            on_failure: None,
+        });
+    }
+    // Whoever sends an at-most-once task again without a key lets it run again.
+    let may_be_repeated = envelope.ack == Ack::Late || envelope.remembered.is_some();
     Job {
-        envelope,
         sent_after: dice.moment(horizon),
         cancelled_after: dice.chance(120).then(|| dice.moment(ms(4_000))),
+        repeated_after: (may_be_repeated && dice.chance(200)).then(|| dice.moment(ms(10_000))),
+        revived_after: dice.chance(200).then(|| dice.moment(ms(20_000))),
         awaited: dice.chance(300),
+        envelope,
+    }
+}
+
+/// One of few keys, held in one of all the ways there are.
+fn lock(dice: &mut Dice) -> Lock {
+    let key = u8::try_from(dice.number(0..KEYS)).unwrap_or(0);
+    let until = match dice.number(0..6) {
+        0..4 => Until::Done,
+        4 => Until::Start,
+        _ => Until::Elapsed(dice.span(200..6_000)),
+    };
+    let conflict = match dice.number(0..5) {
+        0..2 => Conflict::Reject,
+        2..4 => Conflict::Replace,
+        _ => Conflict::Debounce {
+            span: dice.span(50..2_000),
+            wait_max: dice.chance(500).then(|| dice.span(50..4_000)),
+        },
+    };
+    let has_ttl = dice.chance(150) && !matches!(until, Until::Elapsed(_));
+    Lock {
+        key: LockKey::from_bytes([key; 16]),
+        until,
+        conflict,
+        ttl: has_ttl.then(|| dice.span(100..8_000)),
     }
 }
 
 /// The message `act`, as it is sent.
 pub fn envelope(id: TaskId, queue: &QueueName, act: &Act) -> Envelope {
-    let name = TaskName::parse(Act::NAME).expect("it is a constant");
     let args = lovage_core::encode_args(act).expect("it is an enum of numbers");
     Envelope {
         sent_at: Millis::default(),
-        ..Envelope::new(id, name, queue.clone(), args)
+        ..Envelope::new(id, name(Act::NAME), queue.clone(), args)
     }
+}
+
+fn name(text: &str) -> TaskName {
+    TaskName::parse(text).expect("it is a constant")
 }
 
 /// The id number `n`.

@@ -50,3 +50,82 @@ fn a_broker_that_loses_verdicts_is_caught() {
 fn a_broker_that_loses_firings_is_caught() {
     is_caught(Flaw::LosesFirings, &["fired 0 times"]);
 }
+
+#[test]
+fn a_broker_that_frees_keys_early_is_caught() {
+    is_caught(Flaw::FreesKeysEarly, &["holds its key"]);
+}
+
+#[test]
+fn a_broker_that_keeps_keys_is_caught() {
+    is_caught(Flaw::KeepsKeys, &["holds its key: that is free"]);
+}
+
+#[test]
+fn a_broker_that_keeps_the_old_arguments_is_caught() {
+    is_caught(
+        Flaw::KeepsOldArguments,
+        &["begins as attempt, snoozes and message"],
+    );
+}
+
+#[test]
+fn a_broker_that_forgets_sends_is_caught() {
+    is_caught(
+        Flaw::ForgetsSends,
+        &["stored a second time, while it lives or is remembered"],
+    );
+}
+
+#[test]
+fn a_broker_that_counts_snoozes_as_attempts_is_caught() {
+    is_caught(
+        Flaw::CountsSnoozes,
+        &[
+            "begins as attempt, snoozes and message",
+            "losses and snoozes",
+        ],
+    );
+}
+
+#[test]
+fn a_broker_that_retries_at_once_is_caught() {
+    is_caught(Flaw::RetriesAtOnce, &["claimed before its time"]);
+}
+
+#[test]
+fn a_broker_that_buries_nothing_is_caught() {
+    is_caught(
+        Flaw::BuriesNothing,
+        &["Claim cannot happen to it, it is Dead"],
+    );
+}
+
+#[test]
+fn a_broker_whose_fences_fall_is_caught() {
+    is_caught(Flaw::FallingFences, &["claimed by fence"]);
+}
+
+#[test]
+fn a_broker_that_forgets_cancellations_is_caught() {
+    is_caught(
+        Flaw::ForgetsCancels,
+        &["Claim cannot happen to it, it is Gone", "while it lives"],
+    );
+}
+
+#[test]
+fn a_broker_that_brings_back_what_may_run_at_most_once_is_caught() {
+    is_caught(
+        Flaw::BringsBackAtMostOnce,
+        &["recovery has made it Ready, it should be Dead"],
+    );
+}
+
+#[test]
+fn a_broker_that_loses_callbacks_is_caught() {
+    is_caught(
+        Flaw::LosesCallbacks,
+        &["deaths owe a callback", "nobody was called back"],
+    );
+}

@@ -1,6 +1,8 @@
-//! All orders of events of the lease protocol, for one task and two workers: what holds with all rules, and what goes
-//! wrong without each.
+//! All orders of events of the lease protocol, for two tasks of one key and two workers: what holds with all rules, what
+//! goes wrong without each, and that the broker which is simulated makes each of its steps as the model does.
 
+#[path = "model/broker.rs"]
+mod broker;
 #[path = "model/chances.rs"]
 mod chances;
 #[path = "model/moves.rs"]
@@ -10,8 +12,9 @@ mod protocol;
 #[path = "model/search.rs"]
 mod search;
 
+use broker::Steps;
 use protocol::{Faults, Rule, Rules};
-use search::{Found, search};
+use search::{Found, search, search_and_see};
 
 const NO_FAULTS: Faults = Faults {
     crashes: 0,
@@ -21,6 +24,8 @@ const NO_FAULTS: Faults = Faults {
     rewinds: 0,
     claims: 3,
     failures: 0,
+    sends: 0,
+    revives: 0,
 };
 
 /// All rules, and so much that may go wrong; messages may always be late and lost.
@@ -32,13 +37,24 @@ const fn all_rules(faults: Faults) -> Rules {
     }
 }
 
+/// What holds in every state, with the simulated broker making each step as well.
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "how much was searched is to be seen")]
 fn is_good(rules: &Rules) {
-    match search(rules) {
+    let mut steps = Steps::default();
+    let found = search_and_see(rules, |state, action, way| steps.see(state, action, way));
+    match found {
         // Fewer would mean that hardly anything can happen in the model.
-        Found::Good(states) => assert!(1_000 < states, "only {states} states"),
+        Found::Good(states) => {
+            println!("{states} states");
+            assert!(1_000 < states, "only {states} states");
+        }
         Found::Bad(text, way) => panic!("{text}: {way:?}"),
         Found::Stuck(way) => panic!("no way leads out: {way:?}"),
+    }
+    if rules.faults.rewinds == 0 {
+        let made = steps.make(rules);
+        println!("{made} steps of the broker");
     }
 }
 
@@ -114,6 +130,62 @@ fn a_broker_that_forgets_strands_nothing() {
         claims: 1,
         ..NO_FAULTS
     }));
+}
+
+#[test]
+fn a_key_has_one_live_task_though_its_worker_is_slow_and_answers_late() {
+    is_good(&all_rules(Faults {
+        lapses: 1,
+        sends: 1,
+        claims: 2,
+        ..NO_FAULTS
+    }));
+}
+
+#[test]
+fn a_key_has_one_live_task_though_its_worker_crashes_and_it_is_buried_and_revived() {
+    is_good(&Rules {
+        losses: 2,
+        ..all_rules(Faults {
+            crashes: 1,
+            sends: 1,
+            revives: 1,
+            claims: 1,
+            ..NO_FAULTS
+        })
+    });
+}
+
+#[test]
+fn a_key_has_one_live_task_though_that_is_cancelled_and_sent_again() {
+    is_good(&all_rules(Faults {
+        cancels: 1,
+        sends: 2,
+        claims: 2,
+        failures: 1,
+        ..NO_FAULTS
+    }));
+}
+
+#[test]
+fn with_a_key_that_is_freed_too_early_two_tasks_of_it_live() {
+    let rules = Rules {
+        without: Some(Rule::KeysLast),
+        ..all_rules(Faults {
+            sends: 1,
+            ..NO_FAULTS
+        })
+    };
+    goes_wrong(&rules, "two tasks of one key live");
+}
+
+#[test]
+fn with_a_key_that_is_not_freed_a_key_outlives_its_task() {
+    let rules = Rules {
+        without: Some(Rule::KeysEnd),
+        ..all_rules(NO_FAULTS)
+    };
+    goes_wrong(&rules, "a key has outlived its task");
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! The books: where each task is, by what the broker did, and what that allows next.
 
+mod ends;
+mod sends;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lovage_core::{Ack, Event as Move, LOSSES_MAX, Millis, Place, TaskId, When};
+use lovage_core::{
+    Ack, Enqueued, Envelope, Event as Move, Millis, Place, QueueName, TaskId, Until, When,
+};
 
+use super::keys::Keys;
 use crate::history::{Event, Identity, Run, Said, What};
 use crate::work::{Job, RETRIES};
 
@@ -12,36 +18,64 @@ use crate::work::{Job, RETRIES};
 pub(super) struct Books<'a> {
     jobs: &'a BTreeMap<TaskId, Job>,
     tasks: BTreeMap<TaskId, Task>,
+    keys: BTreeMap<QueueName, Keys>,
+    /// By task that is dead and owes a callback: when it died.
+    owing: BTreeMap<TaskId, Millis>,
+    /// Whose death each callback is of, and whether it was stored.
+    calls: BTreeMap<TaskId, (TaskId, Millis, bool)>,
     leases: BTreeMap<Identity, Millis>,
     /// When each identity was given its lease last.
     leased_at: BTreeMap<Identity, Duration>,
-    /// By how much the broker's clock is ahead of all others.
-    ahead: Duration,
+    /// By how many milliseconds the broker's clock is ahead of all others.
+    ahead: i64,
+    /// When it last jumped forward.
     jumped_at: Option<Duration>,
     began: Option<(Duration, Millis)>,
+    last: (Duration, Millis),
+    /// What the broker's clock showed whenever it was set back.
+    peaks: Vec<(Duration, Millis)>,
 }
 
 /// One task, from one storing to the next.
 struct Task {
+    queue: QueueName,
+    /// Whose message it has: its own, or that of one that took its place.
+    sent: TaskId,
     place: Place,
     due: Millis,
+    /// Since when it is due then.
+    since: Duration,
     expires: Option<Millis>,
     /// By whom and by which fence it is or was held last.
     held: Option<(Identity, u64)>,
     claimed: Option<(Duration, Millis)>,
     cancelled: bool,
+    /// Whether a worker has taken it since it was sent.
+    taken: bool,
     attempts: u32,
     losses: u32,
-    /// By fence: to whom it was handed out.
-    handed: BTreeMap<u64, Identity>,
+    snoozes: u32,
+    /// By fence: as what it was handed out.
+    handed: BTreeMap<u64, Handed>,
     begun: BTreeSet<u64>,
+    /// How often it has begun, since its body put it off or somebody revived it.
+    begun_again: u32,
     /// By fence: by whom.
     running: BTreeMap<u64, Identity>,
-    succeeded: BTreeSet<u64>,
+    /// By fence: how its run ended.
+    ran: BTreeMap<u64, Run>,
     /// How its stays ended.
     ends: BTreeSet<&'static str>,
     /// The last fence of all its stays: it only grows.
     fence_max: u64,
+}
+
+/// A handing-out.
+struct Handed {
+    to: Identity,
+    attempts: u32,
+    snoozes: u32,
+    sent: TaskId,
 }
 
 type Checked = Result<(), String>;
@@ -51,17 +85,38 @@ impl<'a> Books<'a> {
         Self {
             jobs,
             tasks: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            owing: BTreeMap::new(),
+            calls: BTreeMap::new(),
             leases: BTreeMap::new(),
             leased_at: BTreeMap::new(),
-            ahead: Duration::ZERO,
+            ahead: 0,
             jumped_at: None,
             began: None,
+            last: Default::default(),
+            peaks: Vec::new(),
         }
     }
 
     /// All tasks that were ever stored, and where they are.
     pub(super) fn places(&self) -> impl Iterator<Item = (TaskId, Place)> {
         self.tasks.iter().map(|(id, task)| (*id, task.place))
+    }
+
+    /// The deaths that nobody was called back for.
+    pub(super) fn owing(&self) -> impl Iterator<Item = TaskId> {
+        let called = |id: TaskId, died_at: Millis| {
+            self.calls.values().any(|call| *call == (id, died_at, true))
+        };
+        let owing = self.owing.iter();
+        owing
+            .filter(move |(id, died_at)| !called(**id, **died_at))
+            .map(|(id, _)| *id)
+    }
+
+    /// Whether it is the callback of some death.
+    pub(super) fn is_call(&self, id: TaskId) -> bool {
+        self.calls.contains_key(&id)
     }
 
     pub(super) fn knows(&self, id: TaskId) -> bool {
@@ -72,7 +127,14 @@ impl<'a> Books<'a> {
     pub(super) fn take(&mut self, event: &Event) -> Checked {
         self.keep_time(event);
         match &event.what {
-            What::Stored(_, id) => self.stored(*id, event),
+            What::Stored(queue, id) => self.answered(queue, *id, Enqueued::New, event),
+            What::Answered(id, answer) => {
+                let queue = match self.message(*id) {
+                    Some(message) => message.queue.clone(),
+                    None => self.task(*id)?.queue.clone(),
+                };
+                self.answered(&queue, *id, *answer, event)
+            }
             What::Leased(by, until) => {
                 self.leased_at.insert(*by, event.at);
                 let lease = self.leases.entry(*by).or_default();
@@ -84,19 +146,42 @@ impl<'a> Books<'a> {
                 id,
                 fence,
                 losses,
-            } => self.claimed(*by, *id, fence.number, *losses, event),
+                snoozes,
+            } => self.claimed((*by, fence.number), *id, (*losses, *snoozes), event),
             What::Settled {
                 by,
                 id,
                 fence,
                 verdict,
                 stale,
-            } => self.settled((*by, fence.number), *id, *verdict, *stale, event.now),
+            } => self.settled((*by, fence.number), *id, *verdict, *stale, event),
             What::Taken(id, place) => self.taken(*id, *place, event.now),
             What::Cancelled(id, place) => self.cancelled(*id, *place),
+            What::Revived(id, revived) => self.revived(*id, *revived, event),
+            What::Owed { id, died_at, call } => {
+                if self.owing.get(id) != Some(died_at) {
+                    return Err(format!(
+                        "shown as owing a callback for its death at {died_at}"
+                    ));
+                }
+                self.calls.entry(*call).or_insert((*id, *died_at, false));
+                Ok(())
+            }
+            What::Heard { call, of, died_at } => {
+                let known = self.calls.get(call).map(|(id, at, _)| (id, at));
+                refuse(
+                    known != Some((of, died_at)),
+                    "called back for another death",
+                )
+            }
             What::Began {
-                id, fence, attempt, ..
-            } => self.began(*id, *fence, *attempt, event),
+                id,
+                fence,
+                attempt,
+                snoozes,
+                sent,
+                ..
+            } => self.began(*id, *fence, (*attempt, *snoozes, *sent), event),
             What::Ended { id, fence, how } => self.ended(*id, *fence, *how),
             What::Told(id, how) => self.told(*id, how),
             What::Accepted(_) | What::Fired(_) | What::Fault(_) => Ok(()),
@@ -105,83 +190,43 @@ impl<'a> Books<'a> {
 
     /// Sees the broker's clock jump.
     fn keep_time(&mut self, event: &Event) {
+        if event.now < self.last.1 {
+            self.peaks.push(self.last);
+        }
+        self.last = (event.at, event.now);
         let (at, now) = *self.began.get_or_insert((event.at, event.now));
-        let ahead = event
-            .now
-            .since(now)
-            .saturating_sub(event.at.saturating_sub(at));
-        if self.ahead + Duration::from_millis(2) < ahead {
-            self.ahead = ahead;
+        let signed = |ms: u128| i64::try_from(ms).unwrap_or(i64::MAX);
+        let by_broker = i64::try_from(event.now.get()).unwrap_or(i64::MAX)
+            - i64::try_from(now.get()).unwrap_or(i64::MAX);
+        let ahead = by_broker - signed(event.at.saturating_sub(at).as_millis());
+        if self.ahead + 2 < ahead {
             self.jumped_at = Some(event.at);
         }
-    }
-
-    fn task(&mut self, id: TaskId) -> Result<&mut Task, String> {
-        self.tasks
-            .get_mut(&id)
-            .ok_or_else(|| "it was never stored".into())
-    }
-
-    fn stored(&mut self, id: TaskId, event: &Event) -> Checked {
-        let envelope = self.jobs.get(&id).map(|job| &job.envelope);
-        let at = |when: When| match when {
-            When::In(span) => event.now.plus(span),
-            When::At(instant) => instant,
-        };
-        let due = envelope.and_then(|e| e.start).map_or(event.now, at);
-        let mut task = Task {
-            place: if event.now < due {
-                Place::Scheduled
-            } else {
-                Place::Ready
-            },
-            due,
-            expires: envelope.and_then(|e| e.expires).map(at),
-            held: None,
-            claimed: None,
-            cancelled: false,
-            attempts: 0,
-            losses: 0,
-            handed: BTreeMap::new(),
-            begun: BTreeSet::new(),
-            running: BTreeMap::new(),
-            succeeded: BTreeSet::new(),
-            ends: BTreeSet::new(),
-            fence_max: 0,
-        };
-        if let Some(before) = self.tasks.remove(&id) {
-            if before.place != Place::Gone {
-                return Err(format!(
-                    "stored a second time, while it is {:?}",
-                    before.place
-                ));
-            }
-            // A second copy of a send: what still runs of the first counts.
-            task.running = before.running;
-            task.fence_max = before.fence_max;
-            task.begun = before.begun;
-            task.handed = before.handed;
-            task.ends = before.ends;
+        if 2 < (ahead - self.ahead).abs() {
+            self.ahead = ahead;
         }
-        self.tasks.insert(id, task);
-        Ok(())
     }
 
     fn claimed(
         &mut self,
-        by: Identity,
+        (by, fence): (Identity, u64),
         id: TaskId,
-        fence: u64,
-        losses: u32,
+        told: (u32, u32),
         event: &Event,
     ) -> Checked {
         let lease = self.leases.get(&by).copied().unwrap_or_default();
-        let task = self.task(id)?;
-        if task.place == Place::Scheduled && task.due <= event.now {
-            task.go(Move::Due)?;
+        let lock = self.lock_of(id);
+        let was_due = |task: &Task| {
+            let mut peaks = self.peaks.iter();
+            peaks.any(|(at, now)| task.since <= *at && task.due <= *now)
+        };
+        let is_due = |task: &Task| task.due <= event.now || was_due(task);
+        if !self.tasks.get(&id).is_some_and(is_due) {
+            return Err("claimed before its time".into());
         }
-        if event.now < task.due {
-            return Err(format!("claimed before its time, {}", task.due));
+        let task = self.task(id)?;
+        if task.place == Place::Scheduled {
+            task.go(Move::Due)?;
         }
         if lease <= event.now {
             return Err(format!("claimed by {by}, whose lease has ended at {lease}"));
@@ -192,17 +237,27 @@ impl<'a> Books<'a> {
                 task.fence_max
             ));
         }
-        if losses != task.losses {
+        let counted = (task.losses, task.snoozes);
+        if told != counted {
             return Err(format!(
-                "claimed with {losses} losses, it has {}",
-                task.losses
+                "claimed with {told:?} losses and snoozes, it has {counted:?}"
             ));
         }
         task.go(Move::Claim)?;
         task.held = Some((by, fence));
-        task.handed.insert(fence, by);
+        let handed = Handed {
+            to: by,
+            attempts: task.attempts,
+            snoozes: task.snoozes,
+            sent: task.sent,
+        };
+        task.handed.insert(fence, handed);
         task.fence_max = fence;
         task.claimed = Some((event.at, event.now));
+        task.taken = true;
+        if let Some(lock) = lock.filter(|lock| lock.until == Until::Start) {
+            self.keys(id).let_go(id, lock);
+        }
         Ok(())
     }
 
@@ -212,9 +267,10 @@ impl<'a> Books<'a> {
         id: TaskId,
         verdict: Said,
         stale: bool,
-        now: Millis,
+        event: &Event,
     ) -> Checked {
-        let allowed = self.retries(id);
+        let now = event.now;
+        let (allowed, early) = (self.retries(id), self.is_early(id));
         let task = self.task(id)?;
         let is_held = task.place == Place::Active && task.held == Some(held);
         if stale {
@@ -230,30 +286,18 @@ impl<'a> Books<'a> {
             task.running.contains_key(&held.1),
             "it was settled while its body runs",
         )?;
-        let ran_well = task.succeeded.contains(&held.1);
-        refuse(
-            ran_well && verdict != Said::Done,
-            "its body has succeeded, and its worker says something else",
-        )?;
-        refuse(
-            verdict == Said::Done && !ran_well,
-            "its worker says that it has run, and no body has succeeded",
-        )?;
+        let ran = task.ran.get(&held.1).copied();
+        let exhausted = allowed <= task.attempts || early;
+        check_verdict(ran, verdict, exhausted)?;
         if task.cancelled && verdict != Said::Done && verdict != Said::Expired {
-            return task.end("cancelled", Move::Cancel);
+            return self.end(id, "cancelled", Move::Cancel, now);
         }
         match verdict {
-            Said::Done | Said::Expired => task.end(
-                if verdict == Said::Done {
-                    "done"
-                } else {
-                    "expired"
-                },
-                Move::Done,
-            ),
+            Said::Done => self.end(id, "done", Move::Done, now),
+            Said::Expired => self.end(id, "expired", Move::Done, now),
             Said::RetryIn(span) => {
                 task.attempts += 1;
-                task.due = now.plus(span);
+                (task.due, task.since) = (now.plus(span), event.at);
                 if allowed < task.attempts {
                     return Err(format!(
                         "attempt {} of {} failed, and it is to run again",
@@ -263,63 +307,36 @@ impl<'a> Books<'a> {
                 }
                 task.go(Move::RetryIn)
             }
-            Said::PutOff(span) => {
-                task.due = now.plus(span);
+            Said::Snoozed(span) => {
+                task.snoozes += 1;
+                task.begun_again = 0;
+                (task.due, task.since) = (now.plus(span), event.at);
                 task.go(Move::RetryIn)
             }
+            Said::Parked(_) => Err("put off by a worker that knows it".into()),
             Said::Released => task.go(Move::Release),
-            Said::Buried => task.end("failed", Move::Bury),
+            Said::Buried => self.end(id, "failed", Move::Bury, now),
         }
     }
 
-    fn taken(&mut self, id: TaskId, place: Place, now: Millis) -> Checked {
+    fn began(
+        &mut self,
+        id: TaskId,
+        fence: u64,
+        told: (u32, u32, TaskId),
+        event: &Event,
+    ) -> Checked {
         let early = self.is_early(id);
         let task = self.tasks.get_mut(&id).ok_or("it was never stored")?;
-        let Some((by, _)) = task.held.filter(|_| task.place == Place::Active) else {
-            return Err("recovery took it, and nobody held it".into());
-        };
-        let lease = self.leases.get(&by).copied().unwrap_or_default();
-        if now < lease {
+        let handed = task.handed.get(&fence);
+        let handed = handed.ok_or("it begins, and was never handed out so")?;
+        let by = handed.to;
+        let counted = (handed.attempts + 1, handed.snoozes, handed.sent);
+        if told != counted {
             return Err(format!(
-                "recovery took it from {by}, whose lease lasts until {lease}"
+                "begins as attempt, snoozes and message {told:?}, it was handed out as {counted:?}"
             ));
         }
-        task.losses += 1;
-        if task.cancelled {
-            task.end("cancelled", Move::Cancel)?;
-        } else if early || LOSSES_MAX <= task.losses {
-            task.end("failed", Move::Bury)?;
-        } else {
-            task.go(Move::Recover)?;
-        }
-        if task.place == place {
-            return Ok(());
-        }
-        Err(format!(
-            "recovery has made it {place:?}, it should be {:?} after {} losses",
-            task.place, task.losses
-        ))
-    }
-
-    fn cancelled(&mut self, id: TaskId, place: Place) -> Checked {
-        let task = self.task(id)?;
-        refuse(
-            (task.place == Place::Active) != (place == Place::Active),
-            "cancelled as if it were elsewhere",
-        )?;
-        if place == Place::Active {
-            task.cancelled = true;
-            return Ok(());
-        }
-        task.end("cancelled", Move::Cancel)
-    }
-
-    fn began(&mut self, id: TaskId, fence: u64, attempt: u32, event: &Event) -> Checked {
-        let early = self.is_early(id);
-        let allowed = self.retries(id);
-        let task = self.tasks.get_mut(&id).ok_or("it was never stored")?;
-        let by = task.handed.get(&fence).copied();
-        let by = by.ok_or("it begins, and was never handed out so")?;
         for (other, holder) in &task.running {
             let lease = self.leases.get(holder).copied().unwrap_or_default();
             if event.now < lease {
@@ -329,11 +346,11 @@ impl<'a> Books<'a> {
             }
         }
         refuse(!task.begun.insert(fence), "begins twice by one fence")?;
+        task.begun_again += 1;
         refuse(
-            early && 1 < task.begun.len(),
+            early && 1 < task.begun_again,
             "may run at most once, and begins a second time",
         )?;
-        refuse(allowed + 1 < attempt, "begins more often than it may")?;
         // Only where the broker's clock has jumped since it was given its lease may a worker be wrong about that.
         let leased_at = self.leased_at.get(&by).copied().unwrap_or_default();
         let may_be_wrong = self
@@ -360,16 +377,14 @@ impl<'a> Books<'a> {
         if task.running.remove(&fence).is_none() {
             return Err(format!("ends by fence {fence}, and has not begun by it"));
         }
-        if how == Run::Succeeded {
-            task.succeeded.insert(fence);
-        }
+        task.ran.insert(fence, how);
         Ok(())
     }
 
     fn told(&mut self, id: TaskId, how: &str) -> Checked {
         let task = self.task(id)?;
-        // What is not kept is unknown a moment after it has ended.
-        if task.ends.contains(how) || (how == "unknown" && task.place == Place::Gone) {
+        // What is not kept is unknown from its end until it is sent again, and the answer may be late.
+        if task.ends.contains(how) || (how == "unknown" && !task.ends.is_empty()) {
             return Ok(());
         }
         Err(format!(
@@ -379,23 +394,17 @@ impl<'a> Books<'a> {
     }
 
     fn is_early(&self, id: TaskId) -> bool {
-        self.jobs
-            .get(&id)
-            .is_some_and(|job| job.envelope.ack == Ack::Early)
+        self.message_of(id)
+            .is_some_and(|message| message.ack == Ack::Early)
     }
 
     fn retries(&self, id: TaskId) -> u32 {
-        let said = self.jobs.get(&id).and_then(|job| job.envelope.max_retries);
+        let said = self.message_of(id).and_then(|message| message.max_retries);
         said.unwrap_or(RETRIES)
     }
 }
 
 impl Task {
-    fn end(&mut self, how: &'static str, step: Move) -> Checked {
-        self.ends.insert(how);
-        self.go(step)
-    }
-
     fn go(&mut self, step: Move) -> Checked {
         match self.place.on(step) {
             Some(place) => {
@@ -407,6 +416,63 @@ impl Task {
                 self.place
             )),
         }
+    }
+}
+
+/// Whether a worker may say so of a run that ended so.
+fn check_verdict(ran: Option<Run>, said: Said, exhausted: bool) -> Checked {
+    let has_failed = |delay: Option<Duration>| match said {
+        Said::RetryIn(span) => delay.is_none_or(|delay| delay == span),
+        Said::Buried => exhausted,
+        // It was told to end: what it says is about that.
+        Said::Released => true,
+        _ => false,
+    };
+    let may = match ran {
+        Some(Run::Succeeded) => said == Said::Done,
+        Some(Run::Snoozed(span)) => said == Said::Snoozed(span),
+        Some(Run::FailedForGood) => matches!(said, Said::Buried | Said::Released),
+        Some(Run::FailedFor(span)) => has_failed(Some(span)),
+        Some(Run::Failed | Run::Dropped) => has_failed(None),
+        None => matches!(
+            said,
+            Said::Expired | Said::Released | Said::Buried | Said::RetryIn(_)
+        ),
+    };
+    match ran {
+        _ if may => Ok(()),
+        Some(Run::Succeeded) => {
+            Err("its body has succeeded, and its worker says something else".into())
+        }
+        _ if said == Said::Done => {
+            Err("its worker says that it has run, and no body has succeeded".into())
+        }
+        _ => Err(format!(
+            "its run ended {ran:?}, and its worker says {said:?}"
+        )),
+    }
+}
+
+fn at(when: When, now: Millis) -> Millis {
+    match when {
+        When::In(span) => now.plus(span),
+        When::At(instant) => instant,
+    }
+}
+
+/// When a message that is accepted now is due.
+fn due(message: Option<&Envelope>, limit: Option<Millis>, now: Millis) -> Millis {
+    let debounced = |message: &Envelope| message.unique?.delay().map(When::In);
+    let start = message.and_then(|message| message.start.or_else(|| debounced(message)));
+    let due = start.map_or(now, |when| at(when, now));
+    limit.map_or(due, |limit| due.min(limit))
+}
+
+fn waiting(due: Millis, now: Millis) -> Place {
+    if now < due {
+        Place::Scheduled
+    } else {
+        Place::Ready
     }
 }
 

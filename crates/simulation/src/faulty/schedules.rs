@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::{
-    Amended, Amendment, BeatId, BeatRole, BrokerError, Encoded, EnqueueError, Forwarded, Inspect,
-    Lead, Leader, Looked, Membership, Outgoing, QueueName, ScheduleName, Schedules, StoredSchedule,
-    TaskId,
+    Amended, Amendment, BeatId, BeatRole, BrokerError, Control, Encoded, EnqueueError, Forwarded,
+    Inspect, Lead, Leader, Looked, Membership, Outgoing, QueueName, ScheduleName, Schedules,
+    StoredSchedule, TaskId,
 };
 
 use super::{Faulty, gone};
 use crate::history::What;
 
-impl<B: Membership + Inspect + Schedules> Schedules for Faulty<B> {
+impl<B: Membership + Inspect + Control + Schedules> Schedules for Faulty<B> {
     async fn lead(
         &self,
         beat: BeatId,

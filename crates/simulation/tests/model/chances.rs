@@ -62,8 +62,8 @@ impl Rules {
                 _ => {}
             }
             if self.have(Rule::Comparison) && good && work == Work::Nothing {
-                let unseen = state.books.is_held(identity, state.books.fence, true);
-                if unseen && state.suspect[worker] != Some(state.books.fence) {
+                let unseen = state.books.held_by(identity);
+                if unseen.is_some() && state.suspect[worker] != unseen {
                     actions.push(Action::Compare(worker));
                 }
                 if state.suspect[worker].is_some() && !state.asked[worker] {
@@ -85,18 +85,24 @@ pub(super) fn of_the_broker(state: &State, actions: &mut Vec<Action>) {
         if wire.renew {
             actions.push(Action::Renew(identity));
         }
-        if matches!(
-            state.books.leases[identity],
-            Lease::Ended | Lease::Suspected
-        ) {
-            actions.push(Action::Look(identity));
+    }
+    let lapsed = |lease: &Lease| matches!(lease, Lease::Ended | Lease::Suspected);
+    if state.books.leases.iter().any(lapsed) {
+        actions.push(Action::Look);
+    }
+    for (number, task) in state.books.tasks.iter().enumerate() {
+        if task.place == Place::Scheduled {
+            actions.push(Action::Due(number));
         }
-    }
-    if state.books.place == Place::Scheduled {
-        actions.push(Action::Due);
-    }
-    if 0 < state.left.cancels && !state.books.cancelled {
-        actions.push(Action::Cancel);
+        if 0 < state.left.cancels && !task.cancelled && task.place != Place::Gone {
+            actions.push(Action::Cancel(number));
+        }
+        if 0 < state.left.sends && task.place == Place::Gone {
+            actions.push(Action::Send(number));
+        }
+        if 0 < state.left.revives && task.place == Place::Dead {
+            actions.push(Action::Revive(number));
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use lovage_core::{Event, LOSSES_MAX, Place};
 
-use crate::protocol::{Action, Books, IDENTITIES, Lease, Process, Rule, Rules, Said, State, Work};
+use crate::protocol::{
+    Action, Books, GONE, Hand, IDENTITIES, Lease, Process, Rule, Rules, Said, State, TASKS, Task,
+    Work,
+};
 
 impl Rules {
     #[expect(
@@ -30,13 +33,13 @@ impl Rules {
             }
             Action::HearClaim(worker) => {
                 let identity = state.identity(worker).expect("it has one");
-                let fence = state.wires[identity]
+                let hand = state.wires[identity]
                     .claimed
                     .take()
                     .expect("it was answered");
                 state.asked[worker] = false;
-                state.work[identity] = Work::Held(fence);
-                if state.suspect[worker] == Some(fence) {
+                state.work[identity] = Work::Held(hand);
+                if state.suspect[worker] == Some(hand) {
                     state.suspect[worker] = None;
                 }
             }
@@ -50,16 +53,16 @@ impl Rules {
             }
             Action::HearSettled(worker) => {
                 let identity = state.identity(worker).expect("it has one");
-                let fence = state.wires[identity].settled.take();
-                if let (Work::Settling(settling, _), Some(fence)) = (state.work[identity], fence)
-                    && settling == fence
+                let settled = state.wires[identity].settled.take();
+                if let Work::Settling(settling, _) = state.work[identity]
+                    && settled == Some(settling)
                 {
                     state.work[identity] = Work::Nothing;
                 }
             }
             Action::Start(worker) => {
                 let identity = state.identity(worker).expect("it has one");
-                let Work::Held(fence) = state.work[identity] else {
+                let Work::Held(hand) = state.work[identity] else {
                     unreachable!("it is held");
                 };
                 let elsewhere = (0..IDENTITIES).filter(|other| *other != identity);
@@ -71,51 +74,60 @@ impl Rules {
                         return Err("a second run begins under a live lease");
                     }
                 }
-                state.work[identity] = Work::Running(fence);
+                state.work[identity] = Work::Running(hand);
             }
             Action::Finish(identity, said) => {
-                let Work::Running(fence) = state.work[identity] else {
+                let Work::Running(hand) = state.work[identity] else {
                     unreachable!("it runs");
                 };
                 state.left.failures -= u8::from(said == Said::Retry);
                 let is_current = state.identity(identity / 2) == Some(identity);
                 // Of an earlier identity nobody would be told.
                 state.work[identity] = if is_current {
-                    Work::Settling(fence, said)
+                    Work::Settling(hand, said)
                 } else {
                     Work::Nothing
                 };
             }
             Action::SendVerdict(worker) => {
                 let identity = state.identity(worker).expect("it has one");
-                let Work::Settling(fence, said) = state.work[identity] else {
+                let Work::Settling(hand, said) = state.work[identity] else {
                     unreachable!("it is settling");
                 };
-                state.wires[identity].settle = Some((fence, said));
+                state.wires[identity].settle = Some((hand, said));
             }
-            Action::Compare(worker) => state.suspect[worker] = Some(state.books.fence),
+            Action::Compare(worker) => {
+                let identity = state.identity(worker).expect("it has one");
+                state.suspect[worker] = state.books.held_by(identity);
+            }
             Action::GiveBackUnseen(worker) => {
                 let identity = state.identity(worker).expect("it has one");
-                let fence = state.suspect[worker].take().expect("there is a suspect");
-                state.work[identity] = Work::Settling(fence, Said::Release);
+                let hand = state.suspect[worker].take().expect("there is a suspect");
+                state.work[identity] = Work::Settling(hand, Said::Release);
             }
             Action::Claim(identity) => {
                 state.wires[identity].claim = false;
                 let lease = state.books.leases[identity];
                 let may = lease == Lease::Live || !self.have(Rule::ClaimsNeedALease);
-                if may && state.books.place == Place::Ready && 0 < state.left.claims {
+                let is_ready = |task: &usize| state.books.tasks[*task].place == Place::Ready;
+                let ready = (0..TASKS).find(is_ready);
+                if let Some(task) = ready.filter(|_| may && 0 < state.left.claims) {
                     state.left.claims -= 1;
                     state.fences += 1;
                     state.books.claims += 1;
-                    state.books.go(Event::Claim);
-                    state.books.holder = identity;
-                    state.books.fence = if self.have(Rule::FencesAreUnique) {
+                    let fence = if self.have(Rule::FencesAreUnique) {
                         state.fences
                     } else {
                         state.books.claims
                     };
+                    state.books.go(task, Event::Claim);
+                    state.books.tasks[task].holder = identity;
+                    state.books.tasks[task].fence = fence;
+                    if !self.have(Rule::KeysLast) {
+                        state.books.key = None;
+                    }
                     if state.asked[identity / 2] && state.identity(identity / 2) == Some(identity) {
-                        state.wires[identity].claimed = Some(state.books.fence);
+                        state.wires[identity].claimed = Some(Hand { task, fence });
                     }
                 } else {
                     // Nothing was there: the worker asks again.
@@ -123,19 +135,17 @@ impl Rules {
                 }
             }
             Action::Settle(identity) => {
-                let (fence, said) = state.wires[identity]
+                let (hand, said) = state.wires[identity]
                     .settle
                     .take()
                     .expect("it is on its way");
-                state.wires[identity].settled = Some(fence);
-                if state
-                    .books
-                    .is_held(identity, fence, self.have(Rule::Fences))
-                {
-                    if state.work[identity] == Work::Running(state.books.fence) {
+                state.wires[identity].settled = Some(hand);
+                if state.books.is_held(identity, hand, self.have(Rule::Fences)) {
+                    let fence = state.books.tasks[hand.task].fence;
+                    if state.work[identity] == Work::Running(Hand { fence, ..hand }) {
                         return Err("a verdict frees a task that runs");
                     }
-                    state.books.settle(said);
+                    self.settle(&mut state.books, hand.task, said);
                 }
             }
             Action::Renew(identity) => {
@@ -150,14 +160,33 @@ impl Rules {
                 }
                 state.wires[identity].renewed = Some(lives);
             }
-            Action::Look(identity) => state.books.look(identity),
-            Action::Due => state.books.go(Event::Due),
-            Action::Cancel => {
+            Action::Look => {
+                for identity in 0..IDENTITIES {
+                    self.look(&mut state.books, identity);
+                }
+            }
+            Action::Due(task) => state.books.go(task, Event::Due),
+            Action::Send(task) => {
+                state.left.sends -= 1;
+                if state.books.key.is_none() {
+                    state.books.tasks[task].place = Place::Ready;
+                    state.books.key = Some(task);
+                }
+            }
+            Action::Cancel(task) => {
                 state.left.cancels -= 1;
-                if state.books.place == Place::Active {
-                    state.books.cancelled = true;
+                if state.books.tasks[task].place == Place::Active {
+                    state.books.tasks[task].cancelled = true;
                 } else {
-                    state.books.go(Event::Cancel);
+                    self.end(&mut state.books, task, Event::Cancel);
+                }
+            }
+            Action::Revive(task) => {
+                state.left.revives -= 1;
+                if state.books.key.is_none() {
+                    state.books.go(task, Event::Revive);
+                    state.books.tasks[task].losses = 0;
+                    state.books.key = Some(task);
                 }
             }
             Action::LoseClaim(identity) => state.wires[identity].claim = false,
@@ -207,33 +236,49 @@ impl Rules {
     }
 }
 
-impl Books {
-    fn settle(&mut self, said: Said) {
-        if self.cancelled && said != Said::Done {
-            return self.go(Event::Cancel);
+impl Rules {
+    fn settle(&self, books: &mut Books, task: usize, said: Said) {
+        match said {
+            Said::Done => self.end(books, task, Event::Done),
+            _ if books.tasks[task].cancelled => self.end(books, task, Event::Cancel),
+            Said::Retry => books.go(task, Event::RetryIn),
+            Said::Release => books.go(task, Event::Release),
         }
-        self.go(match said {
-            Said::Done => Event::Done,
-            Said::Retry => Event::RetryIn,
-            Said::Release => Event::Release,
-        });
     }
 
-    /// Recovery looks at an identity whose lease has ended; at the second look it takes what that holds.
-    fn look(&mut self, identity: usize) {
-        if self.leases[identity] == Lease::Ended {
-            self.leases[identity] = Lease::Suspected;
+    /// A task ends, and its key is free.
+    fn end(&self, books: &mut Books, task: usize, event: Event) {
+        books.go(task, event);
+        if books.tasks[task].place == Place::Gone {
+            books.tasks[task] = GONE;
+        }
+        if books.key == Some(task) && self.have(Rule::KeysEnd) {
+            books.key = None;
+        }
+    }
+
+    /// Recovery looks at an identity; where it finds the same lease ended twice, it takes what that holds.
+    fn look(&self, books: &mut Books, identity: usize) {
+        match books.leases[identity] {
+            Lease::Ended => books.leases[identity] = Lease::Suspected,
+            Lease::Suspected => books.leases[identity] = Lease::Dead,
+            Lease::Unknown | Lease::Live | Lease::Dead => return,
+        }
+        let is_dead = books.leases[identity] == Lease::Dead;
+        let Some(hand) = books.held_by(identity).filter(|_| is_dead) else {
             return;
+        };
+        let Task {
+            cancelled, losses, ..
+        } = &mut books.tasks[hand.task];
+        if *cancelled {
+            return self.end(books, hand.task, Event::Cancel);
         }
-        self.leases[identity] = Lease::Dead;
-        if self.place != Place::Active || self.holder != identity {
-            return;
+        *losses += 1;
+        if LOSSES_MAX <= u32::from(*losses) {
+            self.end(books, hand.task, Event::Bury);
+        } else {
+            books.go(hand.task, Event::Recover);
         }
-        if self.cancelled {
-            return self.go(Event::Cancel);
-        }
-        self.losses += 1;
-        let buried = LOSSES_MAX <= u32::from(self.losses);
-        self.go(if buried { Event::Bury } else { Event::Recover });
     }
 }

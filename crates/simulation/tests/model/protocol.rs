@@ -1,4 +1,4 @@
-//! The protocol of leases and fences, for one task and two workers with two identities each.
+//! The protocol of leases, fences and keys, for two tasks of one key and two workers with two identities each.
 //!
 //! Time is in it only as order: a lease ends at any instant at which its worker may have been too slow. A worker's own
 //! deadline is never later than the broker's, so it has passed whenever the broker's has; an answer to a renewal that is
@@ -13,6 +13,8 @@ use crate::search::Model;
 pub(super) const WORKERS: usize = 2;
 /// Identities: two a worker.
 pub(super) const IDENTITIES: usize = 4;
+/// Tasks, all of one key. The first is there at the start, the other is sent, if at all.
+pub(super) const TASKS: usize = 2;
 
 /// A rule of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +29,17 @@ pub(crate) enum Rule {
     Comparison,
     /// A body starts, and a verdict is sent, only before the worker's own deadline.
     Deadline,
+    /// A key is held until its task has ended.
+    KeysLast,
+    /// It is freed with it.
+    KeysEnd,
 }
 
 /// The protocol: all rules but one, perhaps, to see what that is for; and how much may go wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) without: Option<Rule>,
-    /// How often the task was lost before.
+    /// How often the first task was lost before.
     pub(crate) losses: u8,
     /// How often each may happen.
     pub(crate) faults: Faults,
@@ -52,19 +58,44 @@ pub(crate) struct Faults {
     /// Handings-out.
     pub(crate) claims: u8,
     pub(crate) failures: u8,
+    /// Sends of a task that is gone, or was not sent yet.
+    pub(crate) sends: u8,
+    pub(crate) revives: u8,
 }
 
 /// What the broker keeps: all that a rewind takes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Books {
+    pub(super) tasks: [Task; TASKS],
+    /// The task that holds the key.
+    pub(super) key: Option<usize>,
+    /// The number of the last claim.
+    pub(super) claims: u8,
+    pub(super) leases: [Lease; IDENTITIES],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Task {
     pub(super) place: Place,
     pub(super) holder: usize,
     pub(super) fence: u8,
-    /// The number of the last claim.
-    pub(super) claims: u8,
     pub(super) losses: u8,
     pub(super) cancelled: bool,
-    pub(super) leases: [Lease; IDENTITIES],
+}
+
+pub(super) const GONE: Task = Task {
+    place: Place::Gone,
+    holder: 0,
+    fence: 0,
+    losses: 0,
+    cancelled: false,
+};
+
+/// One handing-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Hand {
+    pub(super) task: usize,
+    pub(super) fence: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,9 +120,9 @@ pub(super) enum Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Work {
     Nothing,
-    Held(u8),
-    Running(u8),
-    Settling(u8, Said),
+    Held(Hand),
+    Running(Hand),
+    Settling(Hand, Said),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,9 +136,9 @@ pub(crate) enum Said {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wire {
     pub(super) claim: bool,
-    pub(super) claimed: Option<u8>,
-    pub(super) settle: Option<(u8, Said)>,
-    pub(super) settled: Option<u8>,
+    pub(super) claimed: Option<Hand>,
+    pub(super) settle: Option<(Hand, Said)>,
+    pub(super) settled: Option<Hand>,
     pub(super) renew: bool,
     pub(super) renewed: Option<bool>,
 }
@@ -136,13 +167,13 @@ pub(crate) struct State {
     /// Whether it waits for the answer to a claim.
     pub(super) asked: [bool; WORKERS],
     /// What an account said that it has not seen.
-    pub(super) suspect: [Option<u8>; WORKERS],
+    pub(super) suspect: [Option<Hand>; WORKERS],
     pub(super) work: [Work; IDENTITIES],
     pub(super) wires: [Wire; IDENTITIES],
     pub(super) left: Faults,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     // A worker.
     Register(usize),
@@ -162,9 +193,13 @@ pub(crate) enum Action {
     Claim(usize),
     Settle(usize),
     Renew(usize),
-    Look(usize),
-    Due,
-    Cancel,
+    /// Recovery looks at all identities.
+    Look,
+    Due(usize),
+    // Whoever sends tasks and looks after them.
+    Send(usize),
+    Cancel(usize),
+    Revive(usize),
     // Faults.
     LoseClaim(usize),
     LoseSettle(usize),
@@ -190,12 +225,16 @@ impl Model for Rules {
     fn start(&self) -> State {
         State {
             books: Books {
-                place: Place::Ready,
-                holder: 0,
-                fence: 0,
+                tasks: [
+                    Task {
+                        place: Place::Ready,
+                        losses: self.losses,
+                        ..GONE
+                    },
+                    GONE,
+                ],
+                key: Some(0),
                 claims: 0,
-                losses: self.losses,
-                cancelled: false,
                 leases: [Lease::Unknown; IDENTITIES],
             },
             replica: None,
@@ -214,11 +253,13 @@ impl Model for Rules {
     fn is_over(&self, state: &State) -> bool {
         // Ready is over as well where all identities of the model are used up: another worker would claim it.
         let used_up = (0..WORKERS).all(|worker| state.identity(worker).is_none());
-        match state.books.place {
-            Place::Gone | Place::Dead => true,
+        let is_over = |task: &Task| match task.place {
+            Place::Gone => state.left.sends == 0,
+            Place::Dead => state.left.revives == 0,
             Place::Ready | Place::Scheduled => used_up || state.left.claims == 0,
             Place::Active => false,
-        }
+        };
+        state.books.tasks.iter().all(is_over)
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -251,25 +292,45 @@ impl State {
 }
 
 impl Books {
-    pub(super) fn go(&mut self, event: Event) {
-        self.place = self
-            .place
+    pub(super) fn go(&mut self, task: usize, event: Event) {
+        let place = &mut self.tasks[task].place;
+        *place = place
             .on(event)
             .expect("the model makes only moves of the table");
     }
 
-    /// I3, I4, I6: what is held is held by somebody whom recovery still looks at, and losses are bounded.
+    /// I3, I4, I6, I13: what is held is held by somebody whom recovery still looks at, losses are bounded, and a key is
+    /// that of its one live task.
     pub(super) fn holds(&self) -> Result<(), &'static str> {
-        if self.place == Place::Active && self.leases[self.holder] == Lease::Unknown {
-            return Err("a task is held by an identity that nobody knows");
+        for task in &self.tasks {
+            if task.place == Place::Active && self.leases[task.holder] == Lease::Unknown {
+                return Err("a task is held by an identity that nobody knows");
+            }
+            if LOSSES_MAX < u32::from(task.losses) {
+                return Err("a task was lost too often");
+            }
         }
-        if LOSSES_MAX < u32::from(self.losses) {
-            return Err("a task was lost too often");
+        let lives = |task: &Task| !matches!(task.place, Place::Gone | Place::Dead);
+        if 1 < self.tasks.iter().filter(|task| lives(task)).count() {
+            return Err("two tasks of one key live");
+        }
+        if self.key.is_some_and(|task| !lives(&self.tasks[task])) {
+            return Err("a key has outlived its task");
         }
         Ok(())
     }
 
-    pub(super) fn is_held(&self, by: usize, fence: u8, fences: bool) -> bool {
-        self.place == Place::Active && self.holder == by && (self.fence == fence || !fences)
+    pub(super) fn is_held(&self, by: usize, hand: Hand, fences: bool) -> bool {
+        let task = &self.tasks[hand.task];
+        task.place == Place::Active && task.holder == by && (task.fence == hand.fence || !fences)
+    }
+
+    /// What an identity holds: one at most, as all tasks are of one key and workers have one slot.
+    pub(super) fn held_by(&self, by: usize) -> Option<Hand> {
+        let mut hands = (0..TASKS).map(|task| Hand {
+            task,
+            fence: self.tasks[task].fence,
+        });
+        hands.find(|hand| self.is_held(by, *hand, true))
     }
 }

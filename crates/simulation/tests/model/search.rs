@@ -39,6 +39,14 @@ const STATES_MAX: usize = 6_000_000;
 
 /// Searches all of `model`.
 pub(crate) fn search<M: Model>(model: &M) -> Found<M::Action> {
+    search_and_see(model, |_, _, _| {})
+}
+
+/// Searches all of `model`, and shows each step: from which state, which, and how it comes to that state.
+pub(crate) fn search_and_see<M: Model>(
+    model: &M,
+    mut see: impl FnMut(&M::State, M::Action, &dyn Fn() -> Vec<M::Action>),
+) -> Found<M::Action> {
     let start = model.start();
     let mut numbers = HashMap::from([(start, 0u32)]);
     let mut states = vec![start];
@@ -53,12 +61,13 @@ pub(crate) fn search<M: Model>(model: &M) -> Found<M::Action> {
             model.actions(&state, &mut actions);
         }
         for &action in &actions {
+            see(&state, action, &|| way(&came_by, from));
             let next = match model.step(&state, action) {
                 Ok(next) => next,
                 Err(text) => {
-                    let mut way = way(&came_by, from);
-                    way.push(action);
-                    return Found::Bad(text, way);
+                    let mut bad = way(&came_by, from);
+                    bad.push(action);
+                    return Found::Bad(text, bad);
                 }
             };
             let to = match numbers.entry(next) {
