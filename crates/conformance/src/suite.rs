@@ -44,6 +44,7 @@ macro_rules! suite {
             callbacks {
                 a_buried_task_owes_its_callback_until_it_was_called_back
                 only_a_task_that_names_a_callback_and_has_died_owes_one
+                of_what_was_shown_only_what_was_called_back_is_owed_no_more
                 what_one_was_shown_is_shown_to_others_after_a_while
                 a_callback_is_owed_whoever_buries_the_task
                 a_task_that_was_revived_or_cancelled_owes_no_callback

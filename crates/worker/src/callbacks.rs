@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use lovage_core::{
     BrokerError, Callbacks, CancellationToken, Encoded, EnqueueError, Millis, Owed, QueueName,
     TaskId, TransportError, secs,
 };
+use tokio::time::{Instant, timeout};
 
 use crate::settler::Trouble;
+use crate::shutdown::RETIRE_MAX;
 use crate::tenure::Seat;
 
 /// The most that are looked at in one call.
@@ -23,6 +26,8 @@ const PATIENCE: Duration = secs(10);
 
 /// A task, and when it died.
 type Death = (TaskId, Millis);
+/// A callback, and for which death.
+type Call = (Encoded, Death);
 
 /// Sends what is owed whenever a seat is asked to: by the pump for what it has buried, by recovery for what others left.
 pub(crate) struct Callers<B> {
@@ -35,64 +40,135 @@ impl<B: Callbacks> Callers<B> {
         Self { broker, seats }
     }
 
+    /// Runs until `ended`, and on until what was sent by then is noted: else another worker would send it again.
     pub(crate) async fn run(self, ended: CancellationToken) {
-        let calls = self.seats.iter().map(|seat| call_back(&self.broker, seat));
+        let callers = self.seats.iter().map(|seat| {
+            let (broker, ended) = (&self.broker, &ended);
+            let caller = Caller {
+                broker,
+                queue: &seat.queue,
+                refusing: BTreeMap::new(),
+            };
+            caller.run(seat, ended)
+        });
+        let mut calls = pin!(join_all(callers));
         tokio::select! {
             biased;
-            () = ended.cancelled() => {}
-            _ = join_all(calls) => {}
+            _ = &mut calls => {}
+            () = ended.cancelled() => drop(timeout(RETIRE_MAX, calls).await),
         }
     }
 }
 
-async fn call_back<B: Callbacks>(broker: &B, seat: &Seat) {
-    let (mut trouble, queue) = (Trouble::default(), &seat.queue);
-    loop {
-        seat.callbacks_asked().await;
+/// Sends the callbacks that are owed in one queue.
+struct Caller<'a, B> {
+    broker: &'a B,
+    queue: &'a QueueName,
+    /// The queues of callbacks that did not take all: they are left alone for a while.
+    refusing: BTreeMap<QueueName, Trouble>,
+}
+
+impl<B: Callbacks> Caller<'_, B> {
+    async fn run(mut self, seat: &Seat, ended: &CancellationToken) {
+        let mut trouble = Trouble::default();
         loop {
-            match round(broker, queue).await {
-                Ok(0) => break,
-                Ok(tasks) => {
-                    trouble.worked(queue);
-                    tracing::debug!(%queue, tasks, "called back for tasks that have failed for good");
-                }
-                Err(error) => {
-                    // What was looked at is owed still, and recovery asks again when it may be looked at.
-                    trouble.failed(queue, "call back", &error);
-                    trouble.wait().await;
-                    break;
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                () = seat.callbacks_asked() => {}
+            }
+            while !ended.is_cancelled() {
+                match self.page().await {
+                    Ok(0) => break,
+                    Ok(_) => trouble.worked(self.queue),
+                    Err(error) => {
+                        // What was looked at is owed still, and recovery asks again when it may be looked at.
+                        trouble.failed(self.queue, "call back", &error);
+                        ended.run_until_cancelled(trouble.wait()).await;
+                        break;
+                    }
                 }
             }
         }
     }
+
+    /// Sends some callbacks, and answers how many were owed. What is not sent is owed still: recovery asks for it when
+    /// it may be looked at again.
+    async fn page(&mut self) -> Result<usize, BrokerError> {
+        let owed = self.broker.owed(self.queue, BATCH, PATIENCE).await?;
+        let (count, mut nobody) = (owed.len(), Vec::new());
+        let mut by_queue: BTreeMap<QueueName, Vec<Call>> = BTreeMap::new();
+        for owed in owed {
+            let death = (owed.letter.id, owed.letter.died_at);
+            match message(&owed) {
+                Some((to, task)) => by_queue.entry(to).or_default().push((task, death)),
+                None => nobody.push(death),
+            }
+        }
+        if !nobody.is_empty() {
+            tracing::error!(queue = %self.queue, tasks = nobody.len(), "dead letters cannot be read: nobody is called back for them");
+            self.broker.called_back(self.queue, nobody).await?;
+        }
+        for (to, calls) in by_queue {
+            let refusing = self.refusing.get(&to);
+            if refusing.is_some_and(|trouble| trouble.paused_until(Instant::now()).is_some()) {
+                continue;
+            }
+            let (sent, refused) = send(self.broker, &to, calls).await;
+            if !sent.is_empty() {
+                tracing::debug!(queue = %self.queue, %to, tasks = sent.len(), "called back for tasks that have failed for good");
+                self.broker.called_back(self.queue, sent).await?;
+            }
+            match refused {
+                Some(error) => {
+                    let trouble = self.refusing.entry(to.clone()).or_default();
+                    trouble.failed(&to, "call back", &as_broker_error(error));
+                }
+                None => {
+                    if let Some(mut trouble) = self.refusing.remove(&to) {
+                        trouble.worked(&to);
+                    }
+                }
+            }
+        }
+        Ok(count)
+    }
 }
 
-/// Sends some callbacks, and answers how many were owed.
-async fn round<B: Callbacks>(broker: &B, queue: &QueueName) -> Result<usize, BrokerError> {
-    let owed = broker.owed(queue, BATCH, PATIENCE).await?;
-    let (count, mut nobody) = (owed.len(), Vec::new());
-    let mut by_queue: BTreeMap<QueueName, Vec<(Encoded, Death)>> = BTreeMap::new();
-    for owed in owed {
-        let death = (owed.letter.id, owed.letter.died_at);
-        match message(&owed) {
-            Some((to, task)) => by_queue.entry(to).or_default().push((task, death)),
-            None => nobody.push(death),
+/// Sends callbacks to one queue, and answers for which deaths they are there, and why the others are not.
+async fn send<B: Callbacks>(
+    broker: &B,
+    to: &QueueName,
+    mut calls: Vec<Call>,
+) -> (Vec<Death>, Option<EnqueueError>) {
+    let mut sent = Vec::new();
+    let tasks = calls.iter().map(|(task, _)| task.clone()).collect();
+    let error = match broker.enqueue(to, tasks).await {
+        Ok(_) => return (calls.into_iter().map(|(_, death)| death).collect(), None),
+        Err(EnqueueError::InPart { answers, error, .. }) => {
+            let mut answers = answers.into_iter();
+            calls.retain(|(_, death)| {
+                let taken = answers.next().flatten().is_some();
+                sent.extend(taken.then_some(*death));
+                !taken
+            });
+            *error
+        }
+        Err(error) => error,
+    };
+    if !matches!(error, EnqueueError::QueueFull { .. }) || calls.len() == 1 {
+        return (sent, Some(error));
+    }
+    // A full queue takes a batch whole or not at all. One by one those go that find room, or are there already.
+    let mut refused = None;
+    for (task, death) in calls {
+        match broker.enqueue(to, vec![task]).await {
+            Ok(_) => sent.push(death),
+            Err(error @ EnqueueError::QueueFull { .. }) => refused = Some(error),
+            Err(error) => return (sent, Some(error)),
         }
     }
-    if !nobody.is_empty() {
-        tracing::error!(%queue, tasks = nobody.len(), "dead letters cannot be read: nobody is called back for them");
-        broker.called_back(queue, nobody).await?;
-    }
-    let mut failed = None;
-    for (to, calls) in by_queue {
-        let (tasks, deaths) = calls.into_iter().unzip();
-        match broker.enqueue(&to, tasks).await {
-            Ok(_) => broker.called_back(queue, deaths).await?,
-            // One queue that is full is no reason not to call back by the others.
-            Err(error) => failed = Some(error),
-        }
-    }
-    failed.map_or(Ok(count), |error| Err(as_broker_error(error)))
+    (sent, refused)
 }
 
 fn message(owed: &Owed) -> Option<(QueueName, Encoded)> {

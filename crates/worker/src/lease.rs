@@ -63,6 +63,8 @@ pub(crate) struct Keeper<B> {
     pub(crate) counters: Arc<Counters>,
     /// Cancelled when the pump has ended.
     pub(crate) ended: CancellationToken,
+    /// Cancelled when the callbacks that were sent by then are noted.
+    pub(crate) called_back: CancellationToken,
     /// Cancelled when this thread has.
     pub(crate) gone: CancellationToken,
     pub(crate) crashed: Arc<AtomicBool>,
@@ -115,7 +117,9 @@ impl<B: Membership> Keeper<B> {
             RETIRE_MAX,
             join_all(self.seats.iter().map(|seat| self.retire(seat))),
         );
-        if retired.await.is_err() {
+        let called_back = timeout(RETIRE_MAX, self.called_back.cancelled());
+        let (retired, _) = tokio::join!(retired, called_back);
+        if retired.is_err() {
             tracing::warn!(
                 "the broker does not answer; this worker's identity ends with its lease"
             );

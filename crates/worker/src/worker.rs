@@ -155,7 +155,8 @@ impl<B, L> WorkerBuilder<B, L> {
         self
     }
 
-    /// Buries a task of unknown name when it has been put off for `grace`.
+    /// Puts tasks that cannot be run off for `grace`: one of unknown name is buried then, and a child process that does
+    /// not start counts as a failure.
     pub fn unknown_task_grace(mut self, grace: Duration) -> Self {
         self.settings.unknown_task_grace = grace;
         self
@@ -231,6 +232,7 @@ where
         let (commander, commands) = watch::channel(None);
         let freed = Arc::new(Notify::new());
         let reporter = Arc::new(Reporter::new(settings.name.clone(), settings.build.clone()));
+        let called_back = CancellationToken::new();
         let keeper = Keeper {
             broker: broker.clone(),
             seats,
@@ -241,6 +243,7 @@ where
             heartbeat: Arc::clone(&shared.heartbeat),
             counters: Arc::clone(&shared.counters),
             ended: shared.ended.clone(),
+            called_back: called_back.clone(),
             gone: shared.gone.clone(),
             crashed: Arc::clone(&shared.crashed),
             clock: home.clock(),
@@ -277,7 +280,11 @@ where
             freed,
         };
         spawn(&home, pump.run(inputs), Arc::clone(&shared));
-        home.spawn(callers.run(shared.ended.clone()));
+        let ended = shared.ended.clone();
+        home.spawn(async move {
+            let _called_back = called_back.drop_guard();
+            callers.run(ended).await;
+        });
         let commander = Arc::new(commander);
         if let Some(watch) = Watch::new(&settings, &commander, &shared) {
             home.spawn(watch.run());

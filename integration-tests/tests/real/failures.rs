@@ -19,8 +19,13 @@ async fn callback_of(stage: &Stage, id: TaskId) -> TaskId {
 }
 
 async fn owed(stage: &Stage) -> u64 {
-    let owed = stage.redis.cli(&["ZCARD", "{lovage:default}:callbacks"]);
-    owed.await.expect("the server answers")
+    owed_in(stage, "default").await
+}
+
+async fn owed_in(stage: &Stage, queue: &str) -> u64 {
+    let key = format!("{{lovage:{queue}}}:callbacks");
+    let owed = stage.redis.cli(&["ZCARD", &key]).await;
+    owed.expect("the server answers")
 }
 
 #[tokio::test]
@@ -69,6 +74,28 @@ async fn a_callback_is_sent_by_another_worker_where_its_own_is_killed() {
     })
     .await;
     assert_eq!(stage.journal.starts(callback).len(), 1);
+}
+
+#[tokio::test]
+async fn callbacks_that_some_partitions_took_are_owed_no_more() {
+    const TASKS: u64 = 16;
+    let stage = stage().await;
+    let client = stage.client().await;
+    client.partition("default", 4).await.unwrap();
+    client.bound("default", Some(4)).await.unwrap();
+    let _worker = stage.worker().queues("doom").spawn();
+    for _ in 0..TASKS {
+        client.send(doomed()).queue("doom").await.unwrap();
+    }
+    eventually("all partitions are full", async || {
+        let ready = client.counts("default").await.unwrap().ready;
+        (ready == 4).then_some(())
+    })
+    .await;
+    eventually("the others are owed", async || {
+        (owed_in(&stage, "doom").await == TASKS - 4).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

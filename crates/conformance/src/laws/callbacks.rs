@@ -85,6 +85,20 @@ pub async fn only_a_task_that_names_a_callback_and_has_died_owes_one(harness: im
     assert_eq!(owed_ids(&world).await, []);
 }
 
+/// A queue that was full, or one of its partitions, took some of what was sent.
+pub async fn of_what_was_shown_only_what_was_called_back_is_owed_no_more(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let worker = world.worker().await;
+    for _ in 0..3 {
+        buried(&world, worker).await;
+    }
+    let shown = owed(&world, 100).await;
+    called_back(&world, &shown[1]).await;
+    world.advance(PATIENCE);
+    let rest = [shown[0].letter.id, shown[2].letter.id];
+    assert_eq!(owed_ids(&world).await, rest);
+}
+
 /// Two that look at once do not both send.
 pub async fn what_one_was_shown_is_shown_to_others_after_a_while(harness: impl Harness) {
     let world = World::start(harness).await;

@@ -5,6 +5,7 @@
     reason = "helpers of tests fail like the tests that call them"
 )]
 
+mod callbacks;
 mod ending;
 mod layered;
 mod outcomes;

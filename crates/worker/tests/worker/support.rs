@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use lovage_broker_memory::MemoryBroker;
 use lovage_core::{
-    AsyncBody, Broker, BrokerError, Claim, Clock, Encoded, EnqueueError, Enqueued, Envelope, Fence,
-    Inspect, Lane, ManualClock, Membership, QueueName, Recovered, Registry, Renewal, Retention,
-    Settled, Settlement, State, StateNeed, States, SyncBody, Task, TaskContext, TaskDef, TaskError,
-    TaskId, TaskName, TaskOptions, TransportError, WorkerId, mins, ms, secs,
+    AsyncBody, Broker, BrokerError, CancellationToken, Claim, Clock, Confirmation, Encoded,
+    EnqueueError, Enqueued, Envelope, Fence, Inspect, Lane, ManualClock, Membership, QueueName,
+    Recovered, Registry, Renewal, Retention, Settled, Settlement, State, StateNeed, States,
+    SyncBody, Task, TaskContext, TaskDef, TaskError, TaskId, TaskName, TaskOptions, TransportError,
+    WorkerId, mins, ms, secs,
 };
 use lovage_worker::{Worker, WorkerBuilder};
 use serde::{Deserialize, Serialize};
@@ -312,6 +313,12 @@ pub(crate) struct Faults {
     /// Waits fail at once.
     pub(crate) bells_fail: AtomicBool,
     pub(crate) order: Mutex<Vec<String>>,
+    /// Of several tasks only the first is stored, as where one partition of a queue takes tasks and others do not.
+    pub(crate) one_partition_only: AtomicBool,
+    /// Callbacks are noted only when a worker leaves the queue.
+    pub(crate) late_notes: AtomicBool,
+    pub(crate) notes: AtomicUsize,
+    left: CancellationToken,
     /// What happens to the bytes of every delivery.
     pub(crate) corruption: Mutex<Option<Corruption>>,
 }
@@ -354,7 +361,18 @@ impl Broker for Faulty {
         queue: &QueueName,
         tasks: Vec<Encoded>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        self.inner.enqueue(queue, tasks).await
+        if !self.faults.one_partition_only.load(Ordering::SeqCst) {
+            return self.inner.enqueue(queue, tasks).await;
+        }
+        let first = tasks[..1].to_vec();
+        let mut answers = vec![None; tasks.len()];
+        answers[0] = Some(self.inner.enqueue(queue, first).await?[0]);
+        let error = TransportError::new("this partition is away");
+        Err(EnqueueError::InPart {
+            answers,
+            by: Confirmation::default(),
+            error: Box::new(EnqueueError::Refused(error)),
+        })
     }
 
     async fn claim(
@@ -462,6 +480,7 @@ impl Membership for Faulty {
 
     async fn retire(&self, worker: WorkerId, queue: &QueueName) -> Result<bool, BrokerError> {
         self.reach().await?;
+        self.faults.left.cancel();
         self.inner.retire(worker, queue).await
     }
 

@@ -1,6 +1,7 @@
 //! Callbacks over the broker that loses answers.
 
 use std::num::NonZeroU16;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lovage_core::{BrokerError, Callbacks, Millis, Owed, QueueName, TaskId};
@@ -24,6 +25,10 @@ impl Callbacks for Faulty {
         deaths: Vec<(TaskId, Millis)>,
     ) -> Result<(), BrokerError> {
         self.reach().await?;
+        if self.faults.late_notes.load(Ordering::SeqCst) {
+            self.faults.left.cancelled().await;
+        }
+        self.faults.notes.fetch_add(1, Ordering::SeqCst);
         self.inner.called_back(queue, deaths).await
     }
 }
