@@ -64,7 +64,7 @@ impl Watch {
 
     fn reached(&self) -> Option<NotReady> {
         let stats = self.shared.stats();
-        let tasks = stats.done + stats.retried + stats.buried;
+        let tasks = stats.ran;
         if let Some(limit) = self.tasks_max.filter(|limit| *limit <= tasks) {
             return Some(NotReady::MaxTasks { tasks, limit });
         }

@@ -163,13 +163,18 @@ where
             let Some(held) = self.table.get_mut(place) else {
                 continue;
             };
-            if let (held::Stage::Running { began, .. }, End::Verdict(_)) = (&held.stage, &end) {
+            if let (held::Stage::Running { began, .. }, End::Verdict(verdict)) = (&held.stage, &end)
+                && !matches!(verdict, Verdict::Park(_))
+            {
                 let took = now.saturating_duration_since(*began);
                 self.queues[held.queue].pace.ran(took);
+                self.counters.ran.fetch_add(1, Ordering::Relaxed);
             }
             let verdict = match end {
-                // A body that puts its task off has said so itself, interrupted or not.
-                End::Verdict(verdict @ (Verdict::Done { .. } | Verdict::Snooze(_))) => verdict,
+                // A body that puts its task off has said so itself, interrupted or not; one that is parked has not begun.
+                End::Verdict(
+                    verdict @ (Verdict::Done { .. } | Verdict::Snooze(_) | Verdict::Park(_)),
+                ) => verdict,
                 End::Verdict(verdict) if !held.interrupted => verdict,
                 // What an interrupted run answers is about the interruption. It may have run in part: an
                 // at-most-once task must not start again.

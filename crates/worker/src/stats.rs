@@ -11,6 +11,8 @@ use serde::Serialize;
 pub struct Stats {
     /// Deliveries claimed.
     pub claimed: u64,
+    /// Runs that have ended, whatever came of them.
+    pub ran: u64,
     /// Runs that succeeded.
     pub done: u64,
     /// Runs that failed and shall run again.
@@ -21,7 +23,7 @@ pub struct Stats {
     pub cut: u64,
     /// Tasks that had expired before they could start.
     pub expired: u64,
-    /// Tasks of unknown name put off for a worker that knows them.
+    /// Tasks put off for a worker that can run them: of unknown name, or whose child process does not start here.
     pub parked: u64,
     /// Runs that ended by asking for another one later, without counting as an attempt.
     pub snoozed: u64,
@@ -74,6 +76,7 @@ pub enum NotReady {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) claimed: AtomicU64,
+    pub(crate) ran: AtomicU64,
     done: AtomicU64,
     retried: AtomicU64,
     buried: AtomicU64,
@@ -123,6 +126,7 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             claimed: read(&self.claimed),
+            ran: read(&self.ran),
             done: read(&self.done),
             retried: read(&self.retried),
             buried: read(&self.buried),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::support::{Act, Compute, Stand, envelope, queue, send, until};
 use lovage_core::{Inspect, Place, mins, ms, secs};
-use lovage_worker::{NotReady, Settings};
+use lovage_worker::{NotReady, RunningWorker, Settings};
 
 #[tokio::test]
 async fn a_shutdown_lets_runs_end() {
@@ -154,14 +154,19 @@ async fn a_dropped_worker_gives_everything_back() {
     }
 }
 
+/// A worker that ends after so many runs.
+async fn limited(stand: &Stand, tasks_max: u64) -> RunningWorker {
+    let mut settings = Settings::default();
+    settings.max_tasks = Some(tasks_max);
+    settings.queues = Some(queue("default").into());
+    settings.lease = mins(60);
+    stand.worker().settings(settings).start().await.unwrap()
+}
+
 #[tokio::test]
 async fn a_worker_inside_a_program_that_reaches_a_limit_drains_and_says_why() {
     let stand = Stand::new();
-    let mut settings = Settings::default();
-    settings.max_tasks = Some(2);
-    settings.queues = Some(queue("default").into());
-    settings.lease = mins(60);
-    let worker = stand.worker().settings(settings).start().await.unwrap();
+    let worker = limited(&stand, 2).await;
     stand.send(Act::Wait).await;
     until("the body runs", || stand.probe.started() == 1).await;
     for _ in 0..2 {
@@ -177,4 +182,29 @@ async fn a_worker_inside_a_program_that_reaches_a_limit_drains_and_says_why() {
     assert_eq!(worker.stats().done, 3, "what ran has ended");
     let state = stand.memory.state(&queue("default"), left).await.unwrap();
     assert_eq!(state, Place::Ready);
+}
+
+#[tokio::test]
+async fn the_limit_of_tasks_counts_runs_that_snoozed_and_nothing_that_never_ran() {
+    let stand = Stand::new();
+    let worker = limited(&stand, 3).await;
+    stand
+        .broker
+        .corrupt(|bytes| bytes.truncate(bytes.len() - 1));
+    for _ in 0..3 {
+        stand.send(Act::Succeed).await;
+    }
+    until("all are buried without a run", || {
+        worker.stats().buried == 3
+    })
+    .await;
+    stand.broker.corrupt(|_| {});
+    for _ in 0..3 {
+        let (ms, when_told) = (3_600_000, false);
+        stand.send(Act::Snooze { ms, when_told }).await;
+    }
+    worker.ended().await;
+    let reason = NotReady::MaxTasks { tasks: 3, limit: 3 };
+    assert_eq!(worker.outgrown(), Some(reason));
+    assert_eq!((worker.stats().snoozed, worker.stats().buried), (3, 3));
 }
