@@ -1,7 +1,12 @@
 //! The tasks of the process lane: each does to its process what no other may notice.
 
+use std::error::Error;
+use std::fmt;
+use std::io::stdin;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use lovage::{Backoff, Client, State, TaskContext, TaskError, gib, mib, ms, task};
@@ -10,6 +15,44 @@ use rustix::process::{Signal, getpid, kill_process};
 use crate::journal::{Event, record};
 
 const LOOK_EVERY: Duration = ms(5);
+
+/// The variable that names the folder in which a test says how children of the process lane begin.
+pub const CHILDREN_VARIABLE: &str = "LOVAGE_TEST_CHILDREN";
+
+/// A hold on the channel of this child to its worker, as a process has that forks itself.
+static CHANNEL: OnceLock<OwnedFd> = OnceLock::new();
+
+/// What this process, where it is a child of the process lane, does before it looks whether it is one: it notes its id
+/// in `began`, waits while `wait` is in the folder, and fails while `fail` is.
+///
+/// # Panics
+/// Where `fail` is in the folder.
+pub fn begin() {
+    if std::env::args_os()
+        .next()
+        .is_none_or(|name| name != "lovage-process-lane")
+    {
+        return;
+    }
+    let channel = stdin().as_fd().try_clone_to_owned();
+    CHANNEL.get_or_init(|| channel.expect("its standard input is its channel"));
+    let Some(folder) = std::env::var_os(CHILDREN_VARIABLE) else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    write_id(&folder.join("began"), std::process::id());
+    while folder.join("wait").exists() {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    assert!(!folder.join("fail").exists(), "this child is to fail");
+}
+
+/// As a whole: whoever finds the file finds all of it.
+fn write_id(file: &Path, pid: u32) {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, pid.to_string()).expect("the folder is there");
+    std::fs::rename(&draft, file).expect("the folder is there");
+}
 
 /// Answers the id of its process.
 #[task(process)]
@@ -88,9 +131,7 @@ pub fn breed(ctx: &TaskContext, file: String) {
         .stdin(Stdio::null())
         .spawn()
         .expect("sleep is there");
-    let draft = format!("{file}.draft");
-    std::fs::write(&draft, sleeper.id().to_string()).expect("the folder is there");
-    std::fs::rename(&draft, &file).expect("the folder is there");
+    write_id(Path::new(&file), sleeper.id());
     record(Event::Start, ctx);
     sleeper.wait().expect("it is ours");
 }
@@ -115,6 +156,68 @@ pub fn linger(ctx: &TaskContext, gate: String) -> u32 {
     }
     record(Event::End, ctx);
     std::process::id()
+}
+
+/// Ends its process, and leaves one in a session of its own that keeps what this one had open, as `daemon(3)` does.
+/// That one writes its id into `file`.
+#[task(process, max_retries = 0)]
+pub fn leave_a_daemon(ctx: &TaskContext, file: String) {
+    let channel = CHANNEL.get().expect("it is a child");
+    let channel = channel.try_clone().expect("it is open");
+    let script =
+        format!("printf %s $$ > {file}.draft && mv {file}.draft {file} && exec sleep 3600");
+    let daemon = Command::new("setsid")
+        .args(["sh", "-c", &script])
+        .stdin(channel)
+        .spawn();
+    drop(daemon.expect("setsid is there"));
+    record(Event::Start, ctx);
+    while !Path::new(&file).exists() {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    std::process::exit(0);
+}
+
+/// An error that panics where it is shown, or dropped.
+#[derive(Debug)]
+struct Trap {
+    when_shown: bool,
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        assert!(!self.when_shown, "shown");
+        f.write_str("a trap")
+    }
+}
+
+impl Error for Trap {}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        assert!(self.when_shown, "dropped");
+    }
+}
+
+/// Fails with an error that panics where it is shown, or where it is dropped.
+#[task(process, max_retries = 0)]
+pub fn lay_a_trap(when_shown: bool) -> anyhow::Result<()> {
+    Err(Trap { when_shown }.into())
+}
+
+/// At most once: answers the id of its process.
+#[task(process, ack_early)]
+pub fn whereabouts_once(ctx: &TaskContext) -> u32 {
+    record(Event::Start, ctx);
+    std::process::id()
+}
+
+/// Notes how far it is, and runs until its gate is opened.
+#[task(process)]
+pub fn work_apart(ctx: &TaskContext, gate: String) {
+    ctx.progress("it has begun");
+    ctx.progress((3, 10));
+    linger::call(ctx, gate);
 }
 
 /// At most once: aborts.

@@ -172,7 +172,8 @@ impl<L> WorkerBuilder<L> {
         self
     }
 
-    /// Buries a task of unknown name when it has been put off for `grace`.
+    /// Puts tasks that cannot be run off for `grace`: one of unknown name is buried then, and a child process that does
+    /// not start counts as a failure.
     pub fn unknown_task_grace(mut self, grace: Duration) -> Self {
         self.settings.unknown_task_grace = grace;
         self

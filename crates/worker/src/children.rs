@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lovage_core::{Lane, Registry, TaskContext, TaskError, secs};
+use lovage_core::{Lane, Registry, TaskContext, TaskError, ms, secs};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use crate::executor::not_started;
 use crate::run::Start;
@@ -32,8 +32,10 @@ pub use entry::{Entry, EntryError, entry};
 const PROGRAM_NAME: &str = "lovage-process-lane";
 /// The variable that tells a child whose it is.
 const PARENT_VARIABLE: &str = "LOVAGE_PROCESS_LANE_OF";
-/// A host that gives no process is not asked more often, by each run that wants one.
-const HOST_PAUSE: Duration = secs(1);
+/// Where no child is to be had it is not tried more often, by each run that wants one.
+const NO_CHILD_PAUSE: Duration = secs(1);
+/// How often a child is asked how far its body is: reports of a worker are a third of a lease apart.
+const PROGRESS_EVERY: Duration = ms(250);
 
 /// A program that has tasks of the process lane, and no entry for the child processes that run them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,17 +109,22 @@ impl Children {
         loop {
             let mut child = match self.child(memory).await {
                 Ok(child) => child,
-                Err(NoChild::Unfit(error)) => return Err(error),
+                Err(NoChild::Unfit(error)) => {
+                    tracing::warn!(task = %work.context.task(), %error, "a child process does not start");
+                    work.start.find_unfit();
+                    sleep(NO_CHILD_PAUSE).await;
+                    return Err(error);
+                }
                 Err(NoChild::Host(error)) => {
                     tracing::warn!(%error, "the system gives no child process");
-                    sleep(HOST_PAUSE).await;
                     // Given back, it costs no attempt.
                     work.start.refuse();
+                    sleep(NO_CHILD_PAUSE).await;
                     return Err(not_started());
                 }
             };
             // It may have taken a while.
-            if !work.start.may_begin(&work.context) {
+            if !work.start.begins(&work.context) {
                 self.put_back(child);
                 return Err(not_started());
             }
@@ -134,6 +141,9 @@ impl Children {
         let cancelled = work.context.cancellation().cancelled();
         tokio::pin!(cancelled);
         let mut told = false;
+        let mut looks = interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked = false;
         loop {
             let report = tokio::select! {
                 biased;
@@ -144,8 +154,21 @@ impl Children {
                     let _ = child.send(&Order::Cancel).await;
                     continue;
                 }
+                // One question at a time: a child that is stopped must not be written to without end.
+                _ = looks.tick(), if !asked => {
+                    asked = true;
+                    let _ = child.send(&Order::TellProgress).await;
+                    continue;
+                }
             };
             return match report {
+                Ok(Some(Report::Progress(note))) => {
+                    asked = false;
+                    if let Some(note) = note {
+                        work.context.progress(note);
+                    }
+                    continue;
+                }
                 Ok(Some(Report::Ended { end, spent })) => {
                     if spent || self.tasks_max <= child.runs {
                         child.end();

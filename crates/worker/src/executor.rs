@@ -26,9 +26,10 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) enum End {
     Verdict(Verdict),
-    /// When the body was to start, the lease was no longer good or the run was cancelled.
+    /// The body has not begun: when it was to, the lease was no longer good or the run was cancelled; or it was aborted
+    /// before.
     NotStarted,
-    /// The run was aborted, or its runtime went away.
+    /// The body has begun, and the run was aborted, or its runtime went away.
     Aborted,
 }
 
@@ -36,13 +37,15 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Answer {
     place: Place,
+    start: Arc<Start>,
     finished: Option<mpsc::Sender<Finished>>,
 }
 
 impl Answer {
-    pub(crate) fn new(place: Place, finished: mpsc::Sender<Finished>) -> Self {
+    pub(crate) fn new(place: Place, start: Arc<Start>, finished: mpsc::Sender<Finished>) -> Self {
         Self {
             place,
+            start,
             finished: Some(finished),
         }
     }
@@ -58,7 +61,11 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.give(End::Aborted);
+        self.give(if self.start.give_up() {
+            End::NotStarted
+        } else {
+            End::Aborted
+        });
     }
 }
 
@@ -68,6 +75,8 @@ pub(crate) struct Terms {
     pub(crate) start: Arc<Start>,
     pub(crate) policy: RetryPolicy,
     pub(crate) keep: Option<Duration>,
+    /// For how long the task is put off where what its body runs in is not fit; `None` counts that as a failure.
+    pub(crate) put_off: Option<Duration>,
     pub(crate) label: Label,
 }
 
@@ -118,6 +127,9 @@ pub(crate) fn not_started() -> TaskError {
 fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -> End {
     if terms.start.is_refused() {
         return End::NotStarted;
+    }
+    if let (true, Some(delay)) = (terms.start.is_unfit(), terms.put_off) {
+        return End::Verdict(Verdict::Park(delay));
     }
     let mut verdict = verdict(
         end,

@@ -149,7 +149,12 @@ impl Service<Run> for Body {
             start,
             ..
         } = run;
-        if !start.may_begin(&context) {
+        // An async body begins here; for another a thread or a child is to be had first.
+        let may = match handler {
+            Handler::Async(_) => start.begins(&context),
+            Handler::Sync(_) => start.may_begin(&context),
+        };
+        if !may {
             return BodyFuture::Refused;
         }
         if lane == Lane::Process {
@@ -177,7 +182,7 @@ impl Service<Run> for Body {
         let job = move || {
             // Given up while it waited for a thread: the verdict is out, so the body must not start.
             let end = (!answer.is_closed()).then(|| {
-                if start.may_begin(&context) {
+                if start.begins(&context) {
                     caught(|| handler(context, args)).and_then(|end| end)
                 } else {
                     Err(not_started())

@@ -1,7 +1,7 @@
 //! One run of one task, as the tower layers see it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,14 +48,23 @@ impl Run {
 #[derive(Debug)]
 pub(crate) struct Start {
     tenure: Arc<Tenure>,
-    refused: AtomicBool,
+    begun: AtomicU8,
 }
+
+/// What `begun` says: nothing is decided.
+const OPEN: u8 = 0;
+/// The body has begun, or may have.
+const BEGUN: u8 = 1;
+/// It has not, and will not: its task is given back.
+const REFUSED: u8 = 2;
+/// The same, since what it was to run in is not fit: its task is put off.
+const UNFIT: u8 = 3;
 
 impl Start {
     pub(crate) fn new(tenure: Arc<Tenure>) -> Self {
         Self {
             tenure,
-            refused: AtomicBool::new(false),
+            begun: AtomicU8::new(OPEN),
         }
     }
 
@@ -69,6 +78,24 @@ impl Start {
         may
     }
 
+    /// Whether the body begins now: right before it does.
+    pub(crate) fn begins(&self, context: &TaskContext) -> bool {
+        self.may_begin(context) && self.decide(BEGUN) == BEGUN
+    }
+
+    /// Gives the run up, and answers whether its body has not begun and never will.
+    pub(crate) fn give_up(&self) -> bool {
+        self.decide(REFUSED) != BEGUN
+    }
+
+    /// Decides unless it is decided, and answers how.
+    fn decide(&self, how: u8) -> u8 {
+        let decided = self
+            .begun
+            .compare_exchange(OPEN, how, Ordering::AcqRel, Ordering::Acquire);
+        decided.map_or_else(|before| before, |_| how)
+    }
+
     /// For how many nanoseconds from now the body may begin.
     #[cfg(unix)]
     pub(crate) fn good_for_ns(&self) -> u64 {
@@ -77,11 +104,21 @@ impl Start {
     }
 
     pub(crate) fn refuse(&self) {
-        self.refused.store(true, Ordering::Release);
+        self.begun.store(REFUSED, Ordering::Release);
     }
 
     pub(crate) fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Acquire)
+        self.begun.load(Ordering::Acquire) == REFUSED
+    }
+
+    pub(crate) fn is_unfit(&self) -> bool {
+        self.begun.load(Ordering::Acquire) == UNFIT
+    }
+
+    /// Refuses, since what the body was to run in is not fit.
+    #[cfg(unix)]
+    pub(crate) fn find_unfit(&self) {
+        self.begun.store(UNFIT, Ordering::Release);
     }
 }
 

@@ -224,7 +224,7 @@ pub struct Settings {
     pub lease: Duration,
     /// How long runs may go on after a shutdown has begun.
     pub shutdown_grace: Duration,
-    /// After how many runs the worker drains and ends, for another to take its place. It looks four times a second.
+    /// After how many runs, snoozed ones included, the worker drains and ends, for another to take its place. It looks four times a second.
     pub max_tasks: Option<u64>,
     /// With how much memory in RAM, in bytes, the worker drains and ends, for another to take its place. Child processes
     /// do not count. It looks four times a second; on Linux alone.
@@ -233,7 +233,8 @@ pub struct Settings {
     pub name: String,
     /// Which build of the program it is, in its own words.
     pub build: Option<String>,
-    /// How long a task of unknown name is put off before it is buried.
+    /// How long a task that cannot be run is put off: one of unknown name is buried then, and a child process that does
+    /// not start counts as a failure.
     pub unknown_task_grace: Duration,
     /// Tasks held a slot, running one included; `None` adapts to the tasks' run time.
     pub prefetch: Option<u16>,

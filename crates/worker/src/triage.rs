@@ -47,6 +47,8 @@ pub(crate) struct Planned {
     pub(crate) limits: Limits,
     pub(crate) policy: RetryPolicy,
     pub(crate) keep: Option<Duration>,
+    /// For how long it is put off where what it runs in is not fit; `None` where that is to count as a failure.
+    pub(crate) put_off: Option<Duration>,
     pub(crate) ack: Ack,
     /// How long after the claim it must not start any more.
     pub(crate) expires_in: Option<Duration>,
@@ -128,21 +130,26 @@ impl Tasks {
             envelope,
             delivery,
             expires_in,
+            self.put_off(delivery.parked, now),
             &self.states,
         )))
     }
 
     fn unknown(&self, reason: &impl ToString, parked: Option<Parked>, now: Millis) -> Verdict {
-        match parked {
-            Some(parked) if self.unknown_grace <= now.since(parked.since) => {
-                Verdict::Bury(Failure::new(FailureKind::UnknownTask, reason.to_string()))
-            }
-            _ => {
-                let times = parked.map_or(0, |parked| parked.times);
-                let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
-                Verdict::Park(secs(1).saturating_mul(factor).min(PARK_DELAY_MAX))
-            }
+        self.put_off(parked, now).map_or_else(
+            || Verdict::Bury(Failure::new(FailureKind::UnknownTask, reason.to_string())),
+            Verdict::Park,
+        )
+    }
+
+    /// For how long a task that cannot be run here is put off: longer each time, until the grace is over.
+    fn put_off(&self, parked: Option<Parked>, now: Millis) -> Option<Duration> {
+        if parked.is_some_and(|parked| self.unknown_grace <= now.since(parked.since)) {
+            return None;
         }
+        let times = parked.map_or(0, |parked| parked.times);
+        let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
+        Some(secs(1).saturating_mul(factor).min(PARK_DELAY_MAX))
     }
 }
 
@@ -168,6 +175,7 @@ impl Known {
         envelope: Envelope,
         delivery: &Delivery,
         expires_in: Option<Duration>,
+        put_off: Option<Duration>,
         states: &Arc<States>,
     ) -> Planned {
         let mut policy = match envelope.ack {
@@ -185,6 +193,7 @@ impl Known {
             },
             policy,
             keep: envelope.result_ttl,
+            put_off,
             ack: envelope.ack,
             expires_in,
             label: self.label,

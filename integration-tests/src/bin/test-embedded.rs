@@ -22,9 +22,23 @@ fn greet(greeting: State<Greeting>, name: String) -> String {
 
 fn main() -> anyhow::Result<()> {
     if std::env::var_os("LOVAGE_TEST_NO_ENTRY").is_none() {
-        lovage::process::init_with(async || Ok(States::new().with(Greeting("Hello"))));
+        lovage::process::init_with(states);
     }
     program()
+}
+
+/// Notes the child's id in COUNT.child, and waits while COUNT.wait is there.
+async fn states() -> anyhow::Result<States> {
+    let count = std::env::args()
+        .next_back()
+        .context("it is called as its program")?;
+    let draft = format!("{count}.draft");
+    std::fs::write(&draft, std::process::id().to_string())?;
+    std::fs::rename(draft, format!("{count}.child"))?;
+    while std::fs::exists(format!("{count}.wait"))? {
+        tokio::time::sleep(ms(5)).await;
+    }
+    Ok(States::new().with(Greeting("Hello")))
 }
 
 #[tokio::main]

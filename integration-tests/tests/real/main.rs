@@ -3,6 +3,7 @@
 
 mod beats;
 mod chaos;
+mod children;
 mod clusters;
 mod crashes;
 mod cuts;

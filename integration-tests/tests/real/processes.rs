@@ -1,14 +1,15 @@
 //! The process lane: whatever a body does to its process, the worker and its neighbours go on.
 
 use std::path::Path;
+use std::process::Stdio;
 
-use lovage::{FailureKind, WaitError, ms, secs};
+use lovage::{FailureKind, Progress, WaitError, ms, secs};
 use lovage_integration_tests::risky::{
-    abort_once, answer_at_length, breed, crash, devour, is_running, is_there, linger, look_around,
-    obey, spin, whereabouts,
+    CHILDREN_VARIABLE, abort_once, answer_at_length, breed, crash, devour, is_running, is_there,
+    lay_a_trap, linger, look_around, obey, spin, whereabouts, work_apart,
 };
 use lovage_integration_tests::tasks::{hoard, hold, quick};
-use lovage_integration_tests::{LIMIT, Process, Stage, eventually};
+use lovage_integration_tests::{LIMIT, Process, ProcessBuilder, Stage, eventually};
 use lovage_test_redis::signal;
 
 use crate::{stage, stage_of};
@@ -20,17 +21,31 @@ async fn gone(pid: u32) {
     .await;
 }
 
-fn failure(end: Result<impl std::fmt::Debug, WaitError>) -> lovage::Failure {
+pub(crate) fn failure(end: Result<impl std::fmt::Debug, WaitError>) -> lovage::Failure {
     match end.unwrap_err() {
         WaitError::Failed(failure) => failure,
         other => panic!("not a failure: {other}"),
     }
 }
 
-/// A worker with room for two children.
-fn worker(stage: &Stage) -> Process {
+/// A worker with room for two children, to be started.
+pub(crate) fn builder(stage: &Stage) -> ProcessBuilder {
     let worker = stage.worker().flag("process-concurrency", "2");
-    worker.lease(secs(20)).spawn()
+    let folder = stage.folder().to_str().unwrap();
+    worker.lease(secs(20)).variable(CHILDREN_VARIABLE, folder)
+}
+
+/// A worker with room for two children.
+pub(crate) fn worker(stage: &Stage) -> Process {
+    builder(stage).spawn()
+}
+
+/// Waits for a file with the id of a process.
+pub(crate) async fn id_in(file: &Path) -> u32 {
+    eventually("a process has noted its id", async || {
+        std::fs::read_to_string(file).ok()?.parse().ok()
+    })
+    .await
 }
 
 #[tokio::test]
@@ -106,6 +121,49 @@ async fn a_crash_of_an_at_most_once_task_buries_it() {
     assert_eq!(failure(handle.wait(LIMIT).await).kind, FailureKind::Crashed);
     assert_eq!(stage.journal.starts(handle.id()).len(), 1);
     assert_eq!(stage.dead_letters().await.len(), 1);
+}
+
+#[tokio::test]
+async fn errors_that_panic_when_they_are_shown_or_dropped_end_their_run_alone() {
+    let stage = stage().await;
+    let client = stage.client().await;
+    let _worker = stage.worker().flag("process-concurrency", "1").spawn();
+    let mut pids = Vec::new();
+    for (when_shown, told) in [(true, "shown"), (false, "dropped")] {
+        let handle = client.send(lay_a_trap(when_shown)).await.unwrap();
+        let failure = failure(handle.wait(LIMIT).await);
+        assert_eq!(failure.kind, FailureKind::Panic, "{failure}");
+        assert!(failure.message.contains(told), "{failure}");
+        let next = client.send(whereabouts()).await.unwrap();
+        pids.push(next.wait(LIMIT).await.unwrap());
+    }
+    assert_eq!(pids[0], pids[1], "the child was not used again");
+}
+
+#[tokio::test]
+async fn progress_in_a_child_is_reported_by_its_worker() {
+    let stage = stage().await;
+    let client = stage.client().await;
+    let gate = stage.gate("all");
+    let worker = stage.worker().lease(ms(1500));
+    let mut first = worker.spawn();
+    let id = client.send(work_apart(gate.path())).await.unwrap().id();
+    eventually("it is reported how far the run is", async || {
+        let looked = client.workers("default", 0, 9).await.unwrap();
+        let report = looked.found.first()?.report.clone()?.1;
+        let run = report.running.into_iter().find(|run| run.id == id)?;
+        (run.progress == Some(Progress::Count(3, 10))).then_some(())
+    })
+    .await;
+    first.kill9();
+    let _other = worker.spawn();
+    let loss = eventually("the loss is recorded", async || {
+        client.losses("default", 0, 9).await.unwrap().pop()
+    })
+    .await;
+    assert_eq!(loss.progress, Some(Progress::Count(3, 10)));
+    gate.open();
+    stage.at_rest().await;
 }
 
 #[tokio::test]
@@ -318,6 +376,23 @@ async fn a_program_with_a_worker_inside_does_its_own_work_once() {
         count, "started\n",
         "a child did what only the program shall"
     );
+}
+
+/// As a supervisor does that signals all processes of a service.
+#[tokio::test]
+async fn a_signal_does_not_end_a_child_that_makes_its_states() {
+    let stage = stage().await;
+    let waits = stage.folder().join("count.wait");
+    std::fs::write(&waits, "").unwrap();
+    let mut program = embedded(&stage);
+    let program = program.stdout(Stdio::piped()).spawn().unwrap();
+    let child = id_in(&stage.folder().join("count.child")).await;
+    let signalled = ["TERM", "INT", "HUP"].map(|kind| signal(child, kind));
+    std::fs::remove_file(&waits).unwrap();
+    let output = program.wait_with_output().unwrap();
+    assert!(signalled.iter().all(Result::is_ok), "{signalled:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, format!("Hello, Ada, from {child}\n"));
 }
 
 #[tokio::test]

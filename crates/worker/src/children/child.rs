@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::frames::{Incoming, Order, Report, encode};
 use super::leash::Leash;
+use super::words::LAST_MAX;
 
 /// How long a child may take to become ready: the start of the program, and of its states.
 const START_MAX: Duration = secs(60);
@@ -96,12 +97,19 @@ impl Child {
         self.channel.write_all(&frame).await
     }
 
-    /// The next report; `None` where the process has hung up.
+    /// The next report; `None` where the process has hung up or ended.
     ///
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn receive(&mut self) -> io::Result<Option<Report>> {
-        self.incoming.read(&mut self.channel).await
+        tokio::select! {
+            biased;
+            report = self.incoming.read(&mut self.channel) => return report,
+            _ = self.leash.ended() => {}
+        }
+        // What it has said arrives, but not always an end: a process that it left behind may hold the channel open.
+        let last = timeout(LAST_MAX, self.incoming.read(&mut self.channel));
+        last.await.unwrap_or(Ok(None))
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -4,19 +4,19 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use bytes::Bytes;
 use lovage_core::{
-    CancellationToken, CarriedError, Envelope, Fence, Handler, Millis, Registry, States,
-    TaskContext, TaskError,
+    CancellationToken, CarriedError, Envelope, Fence, Handler, Millis, Progress, Registry, States,
+    TaskContext, TaskError, WeakTaskContext,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, getrlimit, kill_current_process_group, setrlimit,
 };
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::frames::{Ending, FRAME_BYTES_MAX, Order, Report, RunOrder, encode, read};
@@ -43,6 +43,9 @@ pub enum EntryError {
          emulator) does not pass on argument 0, so tasks of the process lane cannot be run through it"
     )]
     Renamed,
+    /// The system lets it ignore no signals.
+    #[error("this child of the process lane cannot leave signals to its worker: {0}")]
+    Signals(#[source] io::Error),
     /// Its standard input is not what a worker gives it, or cannot be replaced.
     #[error("this is a child of the process lane without a channel to its worker: {0}")]
     Channel(#[source] io::Error),
@@ -55,6 +58,7 @@ pub enum EntryError {
 /// If it is one that cannot work.
 pub fn entry() -> Result<Option<Entry>, EntryError> {
     if is_child() {
+        ignore_signals().map_err(EntryError::Signals)?;
         return Entry::take().map(Some).map_err(EntryError::Channel);
     }
     let parent = getppid().map(|pid| pid.to_string());
@@ -94,7 +98,6 @@ impl Entry {
     /// # Errors
     /// If the system refuses something.
     pub async fn serve(self, registry: Registry, states: States) -> anyhow::Result<()> {
-        ignore_signals()?;
         panics::watch();
         let mut server = Server {
             orders: self.channel.try_clone()?,
@@ -122,14 +125,20 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 /// shall end is its worker's to decide. Handlers are not inherited by programs that a body starts.
 fn ignore_signals() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    for kind in [
+    // The caller need not be on a runtime. A handler stays when the one that it was asked of is gone.
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let inside = runtime.enter();
+    let mut kinds = [
         SignalKind::terminate(),
         SignalKind::interrupt(),
         SignalKind::hangup(),
-    ] {
-        drop(signal(kind)?);
-    }
-    Ok(())
+    ]
+    .into_iter();
+    let ignored = kinds.try_for_each(|kind| signal(kind).map(drop));
+    drop(inside);
+    // Without a wait, which is forbidden on a runtime.
+    runtime.shutdown_background();
+    ignored
 }
 
 /// Ends this process and its group when the worker is gone, whatever the body does. Between here and the kill nothing
@@ -156,18 +165,19 @@ struct Server {
 }
 
 impl Server {
-    fn serve(&mut self, mut reports: UnixStream, runtime: Handle) -> io::Result<()> {
+    fn serve(&mut self, channel: UnixStream, runtime: Handle) -> io::Result<()> {
         let Some(Order::Setup { memory }) = read(&mut self.orders)? else {
             return Err(io::Error::other("the worker did not say how to begin"));
         };
         let (give, runs) = mpsc::channel();
         let (registry, states) = (Arc::clone(&self.registry), Arc::clone(&self.states));
-        let mut answers = reports.try_clone()?;
+        let reports = Arc::new(Reports::new(channel));
+        let answers = Arc::clone(&reports);
         let fit = limit_memory(memory).and_then(|()| {
             let bodies = move || {
-                let _inside = runtime.enter();
+                let (_inside, _guard) = (runtime.enter(), AbortOnPanic);
                 for run in runs {
-                    if work(&registry, &states, run, memory, &mut answers).is_err() {
+                    if work(&registry, &states, run, memory, &answers).is_err() {
                         return;
                     }
                 }
@@ -175,9 +185,9 @@ impl Server {
             spawn("lovage-body", bodies)
         });
         if let Err(error) = fit {
-            return reports.write_all(&encode(&Report::Unfit(error.to_string()))?);
+            return reports.send(&Report::Unfit(error.to_string()));
         }
-        reports.write_all(&encode(&Report::Ready)?)?;
+        reports.send(&Report::Ready)?;
         let mut token = CancellationToken::new();
         loop {
             // Hung up, or broken: the same to the worker, which is gone or has given this process up. To return would
@@ -191,11 +201,13 @@ impl Server {
                     token = CancellationToken::new();
                     let start_by_ns = order.start_by_ns;
                     let context = self.context(order, token.clone())?;
+                    reports.begins(&context);
                     if give.send((context, start_by_ns)).is_err() {
                         return Err(io::Error::other("the thread of the bodies has ended"));
                     }
                 }
                 Order::Cancel => token.cancel(),
+                Order::TellProgress => reports.tell_progress()?,
                 Order::Setup { .. } => {}
                 Order::End => return Ok(()),
             }
@@ -220,6 +232,64 @@ impl Server {
     }
 }
 
+/// What this process says to its worker, a frame at a time.
+struct Reports(Mutex<Speaker>);
+
+struct Speaker {
+    channel: UnixStream,
+    /// The run under way, and what was last told of it.
+    run: Option<WeakTaskContext>,
+    told: Option<Progress>,
+}
+
+impl Reports {
+    fn new(channel: UnixStream) -> Self {
+        Self(Mutex::new(Speaker {
+            channel,
+            run: None,
+            told: None,
+        }))
+    }
+
+    fn begins(&self, context: &TaskContext) {
+        let mut speaker = self.speaker();
+        (speaker.run, speaker.told) = (Some(context.downgrade()), None);
+    }
+
+    /// Sends what is the last of a run, if there is one.
+    fn send(&self, report: &Report) -> io::Result<()> {
+        let frame = encode(report)?;
+        let mut speaker = self.speaker();
+        speaker.run = None;
+        speaker.channel.write_all(&frame)
+    }
+
+    fn tell_progress(&self) -> io::Result<()> {
+        let mut speaker = self.speaker();
+        let context = speaker.run.as_ref().and_then(WeakTaskContext::upgrade);
+        let note = context.and_then(|context| context.last_progress());
+        let news = note.filter(|note| speaker.told.as_ref() != Some(note));
+        let frame = encode(&Report::Progress(news.clone()))?;
+        speaker.told = news.or(speaker.told.take());
+        speaker.channel.write_all(&frame)
+    }
+
+    fn speaker(&self) -> MutexGuard<'_, Speaker> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the process where the thread of the bodies ends by a panic: nobody would answer for the run any more.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 /// Of what a process may have, `RLIMIT_DATA` counts what it can write and shares with nobody. `RLIMIT_AS` would count
 /// files that are mapped and what the allocator reserves for each thread and never uses.
 fn limit_memory(limit: Option<u64>) -> io::Result<()> {
@@ -240,14 +310,22 @@ fn work(
     states: &States,
     (context, start_by_ns): (TaskContext, u64),
     memory: Option<u64>,
-    answers: &mut UnixStream,
+    reports: &Reports,
 ) -> io::Result<()> {
     // A host that was frozen wakes up here: others may run this task already (guarantee 2).
     if start_by_ns <= monotonic_ns() {
-        return answers.write_all(&encode(&Report::NotStarted)?);
+        return reports.send(&Report::NotStarted);
     }
-    let end = run(registry, states, context);
-    let end = match end {
+    // The error is the user's: it may panic where it is shown, and where it is dropped.
+    let end = caught(|| ending(run(registry, states, context)));
+    let end = end.unwrap_or_else(|error| Ending::Error(CarriedError::from(&error)));
+    // What a body leaves behind counts against the limit of the next: it shall have at least the half.
+    let spent = memory.is_some_and(|limit| limit / 2 < crate::limits::data_bytes().unwrap_or(0));
+    reports.send(&Report::Ended { end, spent })
+}
+
+fn ending(end: Result<Bytes, TaskError>) -> Ending {
+    match end {
         Ok(value) if value.len() < FRAME_BYTES_MAX / 2 => Ending::Value(value.into()),
         Ok(value) => {
             let text = format!("ran, but its result of {} bytes is not kept", value.len());
@@ -256,10 +334,7 @@ fn work(
             ))))
         }
         Err(error) => Ending::Error(CarriedError::from(&error)),
-    };
-    // What a body leaves behind counts against the limit of the next: it shall have at least the half.
-    let spent = memory.is_some_and(|limit| limit / 2 < crate::limits::data_bytes().unwrap_or(0));
-    answers.write_all(&encode(&Report::Ended { end, spent })?)
+    }
 }
 
 fn run(registry: &Registry, states: &States, context: TaskContext) -> Result<Bytes, TaskError> {
@@ -278,5 +353,5 @@ fn run(registry: &Registry, states: &States, context: TaskContext) -> Result<Byt
         ));
     };
     let args = context.envelope().args.clone();
-    caught(|| handler(context, args)).and_then(|end| end)
+    handler(context, args)
 }

@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 
 use bytes::{Buf, BytesMut};
-use lovage_core::CarriedError;
+use lovage_core::{CarriedError, Progress};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -24,6 +24,8 @@ pub(crate) enum Order {
     Run(RunOrder),
     /// Cancel the token of the run under way.
     Cancel,
+    /// Answer with [`Report::Progress`].
+    TellProgress,
     /// There is no more to run.
     End,
 }
@@ -50,6 +52,8 @@ pub(crate) enum Report {
     Unfit(String),
     /// The order came too late.
     NotStarted,
+    /// What the body under way has noted since it was last asked.
+    Progress(Option<Progress>),
     /// The run has ended.
     Ended {
         end: Ending,

@@ -18,9 +18,9 @@ const LAST_BYTES_MAX: usize = 2048;
 const OUT_OF_MEMORY: &[u8] = b"memory allocation of ";
 /// A line longer than this is passed on in parts.
 const LINE_BYTES_MAX: u64 = 8 * 1024;
-/// How long the end of the words may take to arrive when the process is gone. A grandchild in a group of its own may
-/// hold the pipe open for ever.
-const LAST_MAX: Duration = ms(500);
+/// How long the last of what a process has said may take to arrive when it is gone. A grandchild in a group of its own
+/// may hold the pipe open for ever.
+pub(crate) const LAST_MAX: Duration = ms(500);
 
 /// The words of one child.
 #[derive(Debug)]

@@ -64,7 +64,8 @@ pub struct Args {
     #[arg(long, env = "LOVAGE_SHUTDOWN_GRACE", value_name = "SPAN", value_parser = parse_span)]
     #[serde(deserialize_with = "span_in_file")]
     pub shutdown_grace: Option<Duration>,
-    /// How long a task that this worker does not know is put off before it is buried [default: 10m]
+    /// How long a task that cannot be run is put off: one that this worker does not know is buried then, and a child
+    /// process that does not start counts as a failure [default: 10m]
     #[arg(long, env = "LOVAGE_UNKNOWN_TASK_GRACE", value_name = "SPAN", value_parser = parse_span)]
     #[serde(deserialize_with = "span_in_file")]
     pub unknown_task_grace: Option<Duration>,

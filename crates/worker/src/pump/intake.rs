@@ -119,6 +119,7 @@ where
             start: Arc::clone(&start),
             policy: planned.policy,
             keep: planned.keep,
+            put_off: planned.put_off,
             label: planned.label,
         };
         let run = Run {
@@ -131,7 +132,7 @@ where
             slot: self.lanes[index(lane)].take_slot(),
             start,
         };
-        let answer = Answer::new(place, self.answers.clone());
+        let answer = Answer::new(place, Arc::clone(&terms.start), self.answers.clone());
         let task = self
             .home
             .spawn(deliver(self.service.clone(), run, terms, answer));

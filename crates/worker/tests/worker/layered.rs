@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use crate::support::{Act, Stand, envelope, send, until};
+use crate::support::{Act, Stand, envelope, queue, send, until};
 use futures_util::future::BoxFuture;
-use lovage_core::{TaskError, ms};
+use lovage_core::{Ack, Inspect, Place, TaskError, ms};
 use lovage_worker::Run;
 use tokio::sync::Semaphore;
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 /// A layer that takes its time.
 #[derive(Clone)]
@@ -38,18 +38,38 @@ impl Service<Run> for Late {
     }
 }
 
+fn late(
+    gate: &Arc<Semaphore>,
+    arrived: &Arc<AtomicUsize>,
+) -> impl Layer<lovage_worker::Runner, Service = Late> {
+    let (gate, arrived) = (Arc::clone(gate), Arc::clone(arrived));
+    tower::layer::layer_fn(move |inner| Late {
+        inner,
+        gate: Arc::clone(&gate),
+        arrived: Arc::clone(&arrived),
+    })
+}
+
+#[tokio::test]
+async fn an_at_most_once_task_whose_body_has_not_begun_is_given_back() {
+    let stand = Stand::new();
+    let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::default());
+    let worker = stand.worker().layer(late(&gate, &arrived));
+    let worker = worker.start().await.unwrap();
+    let mut task = envelope("default", &Act::Succeed);
+    task.ack = Ack::Early;
+    let id = send(&stand.memory, &task).await;
+    until("it is in the layer", || arrived.load(Ordering::SeqCst) == 1).await;
+    worker.shutdown_now().await;
+    let state = stand.memory.state(&queue("default"), id).await.unwrap();
+    assert_eq!((state, stand.probe.started()), (Place::Ready, 0));
+}
+
 #[tokio::test]
 async fn a_body_does_not_begin_once_its_lease_is_lost_in_a_layer() {
     let stand = Stand::new();
-    let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-    let late = {
-        let (gate, arrived) = (Arc::clone(&gate), Arc::clone(&arrived));
-        tower::layer::layer_fn(move |inner| Late {
-            inner,
-            gate: Arc::clone(&gate),
-            arrived: Arc::clone(&arrived),
-        })
-    };
+    let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::default());
+    let late = late(&gate, &arrived);
     let worker = stand.worker().lease(ms(300)).layer(late);
     let worker = worker.start().await.unwrap();
     stand.send(Act::Succeed).await;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use lovage_broker_memory::MemoryBroker;
 use lovage_core::{
-    AsyncBody, Broker, BrokerError, CancellationToken, Claim, Clock, Confirmation, Encoded,
-    EnqueueError, Enqueued, Envelope, Fence, Inspect, Lane, ManualClock, Membership, QueueName,
-    Recovered, Registry, Renewal, Retention, Settled, Settlement, State, StateNeed, States,
-    SyncBody, Task, TaskContext, TaskDef, TaskError, TaskId, TaskName, TaskOptions, TransportError,
-    WorkerId, mins, ms, secs,
+    AsyncBody, Broker, BrokerError, CancellationToken, Claim, Clock, Encoded, EnqueueError,
+    Enqueued, Envelope, Fence, Inspect, Lane, ManualClock, Membership, QueueName, Recovered,
+    Registry, Renewal, Retention, Settled, Settlement, State, StateNeed, States, SyncBody, Task,
+    TaskContext, TaskDef, TaskError, TaskId, TaskName, TaskOptions, TransportError, WorkerId, mins,
+    ms, secs,
 };
 use lovage_worker::{Worker, WorkerBuilder};
 use serde::{Deserialize, Serialize};
@@ -364,15 +364,7 @@ impl Broker for Faulty {
         if !self.faults.one_partition_only.load(Ordering::SeqCst) {
             return self.inner.enqueue(queue, tasks).await;
         }
-        let first = tasks[..1].to_vec();
-        let mut answers = vec![None; tasks.len()];
-        answers[0] = Some(self.inner.enqueue(queue, first).await?[0]);
-        let error = TransportError::new("this partition is away");
-        Err(EnqueueError::InPart {
-            answers,
-            by: Confirmation::default(),
-            error: Box::new(EnqueueError::Refused(error)),
-        })
+        callbacks::enqueue_first(&self.inner, queue, &tasks).await
     }
 
     async fn claim(

@@ -4,7 +4,11 @@ use std::num::NonZeroU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lovage_core::{BrokerError, Callbacks, Millis, Owed, QueueName, TaskId};
+use lovage_broker_memory::MemoryBroker;
+use lovage_core::{
+    Broker, BrokerError, Callbacks, Confirmation, Encoded, EnqueueError, Enqueued, Millis, Owed,
+    QueueName, TaskId, TransportError,
+};
 
 use super::Faulty;
 
@@ -31,4 +35,20 @@ impl Callbacks for Faulty {
         self.faults.notes.fetch_add(1, Ordering::SeqCst);
         self.inner.called_back(queue, deaths).await
     }
+}
+
+/// Stores the first task alone, as where one partition of a queue takes tasks and others do not.
+pub(super) async fn enqueue_first(
+    broker: &MemoryBroker,
+    queue: &QueueName,
+    tasks: &[Encoded],
+) -> Result<Vec<Enqueued>, EnqueueError> {
+    let mut answers = vec![None; tasks.len()];
+    answers[0] = Some(broker.enqueue(queue, tasks[..1].to_vec()).await?[0]);
+    let error = TransportError::new("this partition is away");
+    Err(EnqueueError::InPart {
+        answers,
+        by: Confirmation::default(),
+        error: Box::new(EnqueueError::Refused(error)),
+    })
 }
