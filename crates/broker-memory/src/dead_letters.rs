@@ -22,12 +22,10 @@ impl DeadLetters for MemoryBroker {
         &self,
         queue: &QueueName,
         ids: Vec<TaskId>,
-    ) -> Result<Vec<bool>, BrokerError> {
+    ) -> Result<Vec<Revived>, BrokerError> {
         check_batch("ids", ids.len())?;
         Ok(self.with(queue, |data, now| {
-            ids.into_iter()
-                .map(|id| data.revive(id, now) == Revived::Ready)
-                .collect()
+            ids.into_iter().map(|id| data.revive(id, now)).collect()
         }))
     }
 
@@ -36,10 +34,8 @@ impl DeadLetters for MemoryBroker {
         queue: &QueueName,
         died_at: Millis,
         task: Encoded,
-    ) -> Result<bool, BrokerError> {
-        Ok(self.with(queue, |data, now| {
-            data.revive_edited(task.id(), died_at, task.bytes(), now)
-        }))
+    ) -> Result<Revived, BrokerError> {
+        Ok(self.with(queue, |data, now| data.revive_edited(died_at, &task, now)))
     }
 
     async fn purge(&self, queue: &QueueName, ids: Vec<TaskId>) -> Result<Vec<bool>, BrokerError> {

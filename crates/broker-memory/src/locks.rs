@@ -111,15 +111,24 @@ impl Queue {
         }
     }
 
-    /// Lets a dead letter hold its key again; answers who holds it meanwhile. One that held it for a span does without.
-    pub(crate) fn hold_again(&mut self, id: TaskId, now: Millis) -> Option<TaskId> {
-        let lock = self.tasks.get(&id)?.lock?;
-        if matches!(lock.until, Until::Elapsed(_)) {
+    /// Lets a dead letter that is due then hold the key of this lock; answers who holds it meanwhile. One that held it for
+    /// a span from its send on does without.
+    pub(crate) fn hold_anew(
+        &mut self,
+        id: TaskId,
+        lock: Option<Lock>,
+        due: Millis,
+        now: Millis,
+    ) -> Option<TaskId> {
+        let lock = lock?;
+        let is_for_a_span = |lock: &Lock| matches!(lock.until, Until::Elapsed(_));
+        let before = self.tasks.get(&id)?.lock.filter(is_for_a_span);
+        if is_for_a_span(&lock) && before.is_some_and(|before| before.key == lock.key) {
             return None;
         }
-        let holder = self.holder(lock.key, now);
+        let holder = self.holder(lock.key, now).filter(|held| held.id != id);
         if holder.is_none() {
-            self.hold(id, &lock, now, None, now);
+            self.hold(id, &lock, due, None, now);
         }
         holder.map(|held| held.id)
     }

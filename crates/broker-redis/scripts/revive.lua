@@ -52,7 +52,7 @@ write('ZREM', callbacks, revived)
 write('HDEL', reasons, revived)
 write('HDEL', facts, revived)
 write('HSET', tasks, fields)
-for i = 1, #held do hold_again(locks, uniques, held[i].id, held[i].lock, now) end
+for i = 1, #held do hold_anew(locks, uniques, held[i].id, held[i].lock, now, now) end
 count_dead_bytes(meta, -bytes)
 letters = letters .. push('RPUSH', levels, READY)
 remember(meta, redis.call('HGET', meta, 'used') or '', letters)

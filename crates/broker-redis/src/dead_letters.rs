@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lovage_core::{
     BrokerError, DeadLetter, DeadLetters, DeadLettersSummary, Encoded, Millis, Purged, QueueName,
-    TaskId,
+    Revived, TaskId,
 };
 
 use crate::broker::RedisBroker;
@@ -27,7 +27,7 @@ impl DeadLetters for RedisBroker {
         &self,
         queue: &QueueName,
         ids: Vec<TaskId>,
-    ) -> Result<Vec<bool>, BrokerError> {
+    ) -> Result<Vec<Revived>, BrokerError> {
         partitioned::revive_many(&self.shared, queue, &ids).await
     }
 
@@ -36,7 +36,7 @@ impl DeadLetters for RedisBroker {
         queue: &QueueName,
         died_at: Millis,
         task: Encoded,
-    ) -> Result<bool, BrokerError> {
+    ) -> Result<Revived, BrokerError> {
         let task = &task;
         by_id(&self.shared, queue, task.id(), |name| async move {
             transitions::revive_edited(&self.shared, &name, died_at, task).await

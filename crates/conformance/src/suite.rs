@@ -364,6 +364,8 @@ macro_rules! suite {
                 a_lost_worker_leaves_no_key_behind
                 a_stale_verdict_frees_no_key
                 a_dead_letter_takes_its_key_again_when_it_is_revived
+                a_dead_letter_holds_the_key_of_its_new_envelope
+                an_edited_dead_letter_holds_its_key_from_its_start_on
                 a_cancelled_dead_letter_frees_nobodys_key
                 a_key_until_the_start_is_free_once_a_worker_has_the_task
                 a_key_with_an_end_is_free_after_it

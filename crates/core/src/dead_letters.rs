@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError, DeadLetter};
+use crate::broker::{Broker, BrokerError, DeadLetter, Revived};
 use crate::envelope::Encoded;
 use crate::ids::{QueueName, TaskId};
 use crate::time::Millis;
@@ -27,23 +27,23 @@ pub trait DeadLetters: Broker {
         id: TaskId,
     ) -> impl Future<Output = Result<Option<DeadLetter>, BrokerError>> + Send;
 
-    /// Makes dead tasks ready again in the order given, with no attempts and no losses. Answers of each whether it
-    /// is: not one that was not dead, nor one whose key another task holds. An id that stands there twice is dead once.
+    /// Makes dead tasks ready again in the order given, with no attempts and no losses. Answers of each what became of it:
+    /// an id that stands there twice is dead once.
     fn revive_many(
         &self,
         queue: &QueueName,
         ids: Vec<TaskId>,
-    ) -> impl Future<Output = Result<Vec<bool>, BrokerError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Revived>, BrokerError>> + Send;
 
     /// Gives the dead task of this id another envelope, and makes it ready again, or scheduled where that says so; in
-    /// one step. `false` unless it is the letter that died at `died_at`: what was read is what is changed; and where another
-    /// task holds its key meanwhile.
+    /// one step. It holds the key of that envelope from then on, or none. [`Revived::NotDead`] unless it is the letter that
+    /// died at `died_at`: what was read is what is changed.
     fn revive_edited(
         &self,
         queue: &QueueName,
         died_at: Millis,
         task: Encoded,
-    ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+    ) -> impl Future<Output = Result<Revived, BrokerError>> + Send;
 
     /// Removes dead letters for good: nothing is kept of them. Answers of each whether it was one.
     fn purge(

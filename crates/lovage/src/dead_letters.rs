@@ -119,10 +119,10 @@ impl DeadLetters {
         Ok(self.client.within(revived).await?)
     }
 
-    /// Makes these ready again, a thousand a call. Answers of each whether it is: not one that was not dead, nor one whose
-    /// key another task holds.
-    pub async fn revive_many(&self, ids: &[TaskId]) -> Result<Vec<bool>, DeadLettersError> {
-        self.each(ids, async |ids| {
+    /// Makes these ready again, a thousand a call. Answers of each what became of it, as [`Self::revive`] does.
+    pub async fn revive_many(&self, ids: &[TaskId]) -> Result<Vec<Revived>, DeadLettersError> {
+        let is_done = |answer: &Revived| *answer == Revived::Ready;
+        self.each(ids, is_done, async |ids| {
             let broker = self.client.broker();
             let revived = || broker.revive_many(&self.queue, ids.to_vec());
             self.client.within(revived).await
@@ -149,7 +149,8 @@ impl DeadLetters {
                 .map(|letter| letter.id)
                 .collect();
             let revived = self.revive_many(&wanted).await.map_err(stopped(done))?;
-            let made = revived.iter().filter(|is_ready| **is_ready).count();
+            let made = revived.iter().filter(|answer| **answer == Revived::Ready);
+            let made = made.count();
             done += made as u64;
             if page.last().is_none_or(|last| start.now < last.died_at) {
                 break;
@@ -162,13 +163,14 @@ impl DeadLetters {
     }
 
     /// Changes the task as `edit` says and makes it ready again, or scheduled where that gives it a start, in one step.
-    /// `false` if it is not dead, or died anew since it was looked at, or another task holds its key meanwhile.
+    /// [`Revived::NotDead`] as well if it died anew since it was looked at; [`Revived::Held`] if another task holds the key
+    /// of what it would become.
     ///
     /// # Errors
     /// [`DeadLettersError::Edit`] where the task could not be sent so.
-    pub async fn revive_edited(&self, id: TaskId, edit: Edit) -> Result<bool, DeadLettersError> {
+    pub async fn revive_edited(&self, id: TaskId, edit: Edit) -> Result<Revived, DeadLettersError> {
         let Some(letter) = self.get(id).await? else {
-            return Ok(false);
+            return Ok(Revived::NotDead);
         };
         let envelope = Envelope::decode(&letter.bytes);
         let envelope = envelope.map_err(|source| DeadLettersError::Unreadable { id, source })?;
@@ -180,10 +182,14 @@ impl DeadLetters {
 
     /// Removes these for good, a thousand a call: nothing is kept of them. Answers of each whether it was dead.
     pub async fn purge(&self, ids: &[TaskId]) -> Result<Vec<bool>, DeadLettersError> {
-        self.each(ids, async |ids| {
-            let purged = || self.client.broker().purge(&self.queue, ids.to_vec());
-            self.client.within(purged).await
-        })
+        self.each(
+            ids,
+            |was_dead| *was_dead,
+            async |ids| {
+                let purged = || self.client.broker().purge(&self.queue, ids.to_vec());
+                self.client.within(purged).await
+            },
+        )
         .await
     }
 
@@ -208,15 +214,16 @@ impl DeadLetters {
         Ok(self.client.within(kept).await?)
     }
 
-    async fn each(
+    async fn each<A>(
         &self,
         ids: &[TaskId],
-        call: impl AsyncFn(&[TaskId]) -> Result<Vec<bool>, BrokerError>,
-    ) -> Result<Vec<bool>, DeadLettersError> {
+        is_done: impl Fn(&A) -> bool,
+        call: impl AsyncFn(&[TaskId]) -> Result<Vec<A>, BrokerError>,
+    ) -> Result<Vec<A>, DeadLettersError> {
         let mut answers = Vec::with_capacity(ids.len());
         for batch in ids.chunks(BATCH_MAX) {
             let answered = call(batch).await;
-            let done = answers.iter().filter(|was_dead| **was_dead).count() as u64;
+            let done = answers.iter().filter(|answer| is_done(answer)).count() as u64;
             answers.extend(answered.map_err(|error| DeadLettersError::from(error).after(done))?);
         }
         Ok(answers)

@@ -5,7 +5,10 @@ use std::num::NonZeroU16;
 
 use lovage::dead_letters::{DeadLetters, DeadLettersError, Edit, Filter, Retention};
 use lovage::prelude::*;
-use lovage::{Clock, Envelope, FailureKind, ManualClock, Place, QueueName, TaskId, TaskOptions};
+use lovage::{
+    Clock, Envelope, FailureKind, ManualClock, Place, QueueName, Revived, TaskId, TaskOptions,
+    Unique,
+};
 use lovage_broker_memory::MemoryBroker;
 use lovage_core::{Broker, Claim, Failure, Inspect, Membership, Settlement, Verdict, WorkerId};
 
@@ -17,6 +20,11 @@ async fn resize(width: u32) -> u32 {
 #[task]
 async fn mail(to: String) -> String {
     to
+}
+
+#[task(unique = Unique::args())]
+async fn refresh(shop: u64) {
+    let _ = shop;
 }
 
 /// A client on a clock that stands still, and a worker that fails whatever it is told to.
@@ -120,8 +128,9 @@ async fn a_dead_letter_is_revived_with_other_arguments_and_options() {
     let edit = Edit::new()
         .message(&resize(300))
         .options(TaskOptions::new().priority(9).max_retries(1));
-    assert!(dead.revive_edited(id, edit).await.unwrap());
-    assert!(!dead.revive_edited(id, Edit::new()).await.unwrap());
+    assert_eq!(dead.revive_edited(id, edit).await.unwrap(), Revived::Ready);
+    let again = dead.revive_edited(id, Edit::new()).await.unwrap();
+    assert_eq!(again, Revived::NotDead);
     office.fail_all(FailureKind::Error).await;
     let letter = dead.get(id).await.unwrap().unwrap();
     let envelope = Envelope::decode(&letter.bytes).unwrap();
@@ -130,6 +139,27 @@ async fn a_dead_letter_is_revived_with_other_arguments_and_options() {
         envelope.args,
         lovage_core::encode_args(&resize(300)).unwrap()
     );
+}
+
+#[tokio::test]
+async fn an_edited_unique_task_holds_the_key_of_its_new_arguments() {
+    let office = Office::open().await;
+    let id = office.client.send(refresh(7)).await.unwrap().id();
+    office.fail_all(FailureKind::Error).await;
+    let dead = office.dead();
+    let edit = || Edit::new().message(&refresh(8));
+    let other = office.client.send(refresh(8)).await.unwrap();
+    let held = dead.revive_edited(id, edit()).await.unwrap();
+    assert_eq!(held, Revived::Held(other.id()));
+    other.cancel().await.unwrap();
+    assert_eq!(
+        dead.revive_edited(id, edit()).await.unwrap(),
+        Revived::Ready
+    );
+
+    let same = office.client.send(refresh(8)).await.unwrap();
+    assert_eq!((same.id(), same.is_new()), (id, false));
+    assert!(office.client.send(refresh(7)).await.unwrap().is_new());
 }
 
 #[tokio::test]

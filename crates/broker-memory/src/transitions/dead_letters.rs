@@ -1,50 +1,17 @@
-//! Dead letters: dead -> ready, scheduled or gone, by hand or by the queue's retention.
+//! Dead letters: dead -> gone, by hand or by the queue's retention.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use lovage_core::envelope::edit;
 use lovage_core::{
     CUT_SHOWN_MAX, Cut, DeadLetter, DeadLettersSummary, Millis, Purged, TaskId, span_ms,
 };
 
-use crate::queue::{Queue, Spot, Task};
+use crate::queue::{Queue, Spot};
 
 /// The most that one call cuts or purges, as in Redis, where a call must stay short.
 const CUT_MAX: usize = 1000;
 
 impl Queue {
-    /// Gives a dead letter another envelope and revives it; `false` unless it died at `died_at`.
-    pub(crate) fn revive_edited(
-        &mut self,
-        id: TaskId,
-        died_at: Millis,
-        bytes: &Bytes,
-        now: Millis,
-    ) -> bool {
-        let is_it = |task: &Task| matches!(task.spot, Spot::Dead(died, _) if died == died_at);
-        if !self.tasks.get(&id).is_some_and(is_it) || self.hold_again(id, now).is_some() {
-            return false;
-        }
-        match self.tasks.get_mut(&id) {
-            Some(task) => {
-                task.bytes = edit::reset_attempts(&edit::pin(bytes, now));
-                task.losses = 0;
-                task.snoozes = 0;
-                task.parked = None;
-            }
-            _ => return false,
-        }
-        match edit::due(&self.tasks[&id].bytes) {
-            Some(due) if now < due => self.schedule(id, due),
-            _ => {
-                let place = self.tail();
-                self.make_ready(id, place);
-            }
-        }
-        true
-    }
-
     /// Removes a dead letter for good; `false` if `id` is none.
     pub(crate) fn purge(&mut self, id: TaskId) -> bool {
         let is_dead = self

@@ -1,29 +1,56 @@
-//! Revive: dead -> ready.
+//! Revive: dead -> ready or scheduled.
 
+use bytes::Bytes;
 use lovage_core::envelope::edit;
-use lovage_core::{Millis, Revived, TaskId};
+use lovage_core::{Encoded, Lock, Millis, Revived, TaskId};
 
-use crate::queue::{Queue, Spot};
+use crate::queue::{Queue, Spot, Task};
 
 impl Queue {
     /// Makes a dead letter ready again as if it had never run, unless another task holds its key.
     pub(crate) fn revive(&mut self, id: TaskId, now: Millis) -> Revived {
-        let Some(task) = self.tasks.get(&id) else {
+        let is_dead = |task: &&Task| matches!(task.spot, Spot::Dead(..));
+        let Some(task) = self.tasks.get(&id).filter(is_dead) else {
             return Revived::NotDead;
         };
-        if !matches!(task.spot, Spot::Dead(..)) {
+        let (bytes, lock) = (task.bytes.clone(), task.lock);
+        self.revive_as(id, &bytes, lock, now)
+    }
+
+    /// Gives the letter that died at `died_at` another envelope and revives it.
+    pub(crate) fn revive_edited(
+        &mut self,
+        died_at: Millis,
+        envelope: &Encoded,
+        now: Millis,
+    ) -> Revived {
+        let id = envelope.id();
+        let is_it = |task: &Task| matches!(task.spot, Spot::Dead(died, _) if died == died_at);
+        if !self.tasks.get(&id).is_some_and(is_it) {
             return Revived::NotDead;
         }
-        if let Some(holder) = self.hold_again(id, now) {
+        let bytes = edit::pin(envelope.bytes(), now);
+        self.revive_as(id, &bytes, envelope.unique().copied(), now)
+    }
+
+    /// Ready, or scheduled where the envelope has a start still.
+    fn revive_as(&mut self, id: TaskId, bytes: &Bytes, lock: Option<Lock>, now: Millis) -> Revived {
+        let due = edit::due(bytes).filter(|due| now < *due);
+        if let Some(holder) = self.hold_anew(id, lock, due.unwrap_or(now), now) {
             return Revived::Held(holder);
         }
         let task = self.tasks.get_mut(&id).expect("it is dead");
-        task.bytes = edit::reset_attempts(&task.bytes);
+        task.bytes = edit::reset_attempts(bytes);
+        task.lock = lock;
         task.losses = 0;
         task.snoozes = 0;
         task.parked = None;
-        let place = self.tail();
-        self.make_ready(id, place);
+        if let Some(due) = due {
+            self.schedule(id, due);
+        } else {
+            let place = self.tail();
+            self.make_ready(id, place);
+        }
         Revived::Ready
     }
 }

@@ -51,16 +51,21 @@ local function let_go(locks, uniques, ids)
   end
 end
 
--- What a dead letter has to hold again when it is revived, and the task that holds it meanwhile; nil where it held its key
--- for a span, or holds none.
-local function lock_of_dead(locks, uniques, tasks, id, now)
+-- What a dead letter has to hold when it is revived, and the task that holds it meanwhile; nil where it holds none, or held
+-- its key for a span from its send on. `wanted` is the lock of an edited envelope, '' for none.
+local function lock_of_dead(locks, uniques, tasks, id, now, wanted)
   local mode, key, span = lock_of(redis.call('HGET', locks, id))
-  if not mode or mode == 't' then return nil end
+  local spent = mode == 't' and key
+  if wanted then mode, key, span = string.match(wanted, '^(%l)(%x+):(%d*):') end
+  if not mode or (mode == 't' and key == spent) then return nil end
   local lock, holder = {mode = mode, key = key, span = span}, holder_of(redis.call('GET', uniques .. key), now)
-  if holder and (holder.mode == 't' or redis.call('HEXISTS', tasks, holder.id) == 1) then return lock, holder.id end
+  if not holder or holder.id == id then return lock end
+  if holder.mode == 't' or redis.call('HEXISTS', tasks, holder.id) == 1 then return lock, holder.id end
   return lock
 end
 
-local function hold_again(locks, uniques, id, lock, now)
-  hold(locks, uniques, id, lock, tonumber(lock.span) and now + tonumber(lock.span), nil, now)
+-- Of a task that is revived, due at `start`.
+local function hold_anew(locks, uniques, id, lock, start, now)
+  local span = tonumber(lock.span)
+  hold(locks, uniques, id, lock, span and (lock.mode == 't' and now or start) + span, nil, now)
 end

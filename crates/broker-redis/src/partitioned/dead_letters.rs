@@ -16,11 +16,9 @@ pub(crate) async fn revive_many(
     shared: &Shared,
     queue: &QueueName,
     ids: &[TaskId],
-) -> Result<Vec<bool>, BrokerError> {
+) -> Result<Vec<Revived>, BrokerError> {
     of_each(shared, queue, ids, |name, ids| async move {
-        let answers = transitions::revive(shared, &name, &ids).await?;
-        let is_ready = |answer: &Revived| *answer == Revived::Ready;
-        Ok(answers.iter().map(is_ready).collect())
+        transitions::revive(shared, &name, &ids).await
     })
     .await
 }
@@ -37,14 +35,14 @@ pub(crate) async fn purge(
 }
 
 /// Answers of each id, in their order, what its partition says.
-async fn of_each<F>(
+async fn of_each<A, F>(
     shared: &Shared,
     queue: &QueueName,
     ids: &[TaskId],
     ask: impl Fn(QueueName, Vec<TaskId>) -> F,
-) -> Result<Vec<bool>, BrokerError>
+) -> Result<Vec<A>, BrokerError>
 where
-    F: Future<Output = Result<Vec<bool>, BrokerError>>,
+    F: Future<Output = Result<Vec<A>, BrokerError>>,
 {
     if BATCH_MAX < ids.len() {
         return Err(BrokerError::Refused(TransportError::new(format!(
@@ -62,13 +60,12 @@ where
         let name = parts[part_of(&parts, ids[own[0]])].name.clone();
         ask(name, own.iter().map(|position| ids[*position]).collect())
     });
-    let mut answers = vec![false; ids.len()];
+    let mut answers: Vec<(usize, A)> = Vec::with_capacity(ids.len());
     for (own, said) in by_part.iter().zip(changed(join_all(calls).await)?) {
-        for (position, answer) in own.iter().zip(said) {
-            answers[*position] = answer;
-        }
+        answers.extend(own.iter().copied().zip(said));
     }
-    Ok(answers)
+    answers.sort_unstable_by_key(|(position, _)| *position);
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
 }
 
 pub(crate) async fn purge_older(

@@ -2,12 +2,15 @@
 
 use std::sync::LazyLock;
 
-use lovage_core::{BrokerError, Encoded, Millis, QueueName};
+use lovage_core::{BrokerError, Encoded, Millis, QueueName, Revived};
+use redis::Value;
 
 use crate::broker::Shared;
 use crate::error::unexpected;
-use crate::reply::word;
+use crate::reply::{id, word};
 use crate::script::{Script, script};
+
+use super::enqueue_unique::lock_text;
 
 static REVIVE_EDITED: LazyLock<Script> = script!(
     "revive_edited",
@@ -20,7 +23,7 @@ pub(crate) async fn revive_edited(
     queue: &QueueName,
     died_at: Millis,
     task: &Encoded,
-) -> Result<bool, BrokerError> {
+) -> Result<Revived, BrokerError> {
     let keys = shared.keys(queue);
     let mut names: Vec<&str> = vec![
         &keys.meta,
@@ -43,12 +46,17 @@ pub(crate) async fn revive_edited(
                 .arg(&now)
                 .arg(task.id().as_bytes())
                 .arg(died_at.get())
-                .arg(&**task.bytes());
+                .arg(&**task.bytes())
+                .arg(task.unique().map(lock_text).unwrap_or_default());
         })
         .await?;
-    match word(&reply) {
-        b"revived" => Ok(true),
-        b"not_dead" | b"held" => Ok(false),
+    match (word(&reply), &reply) {
+        (b"revived", _) => Ok(Revived::Ready),
+        (b"not_dead", _) => Ok(Revived::NotDead),
+        (b"held", Value::Array(items)) => match items.get(1).and_then(id) {
+            Some(holder) => Ok(Revived::Held(holder)),
+            None => Err(unexpected("revive_edited")),
+        },
         _ => Err(unexpected("revive_edited")),
     }
 }

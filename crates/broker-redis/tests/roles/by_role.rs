@@ -74,8 +74,8 @@ by_role! {
     }
     impl DeadLetters {
         operator: fn dead_letter(queue: &QueueName, id: TaskId) -> Result<Option<DeadLetter>, BrokerError>;
-        operator: fn revive_many(queue: &QueueName, ids: Vec<TaskId>) -> Result<Vec<bool>, BrokerError>;
-        operator: fn revive_edited(queue: &QueueName, died_at: Millis, task: Encoded) -> Result<bool, BrokerError>;
+        operator: fn revive_many(queue: &QueueName, ids: Vec<TaskId>) -> Result<Vec<Revived>, BrokerError>;
+        operator: fn revive_edited(queue: &QueueName, died_at: Millis, task: Encoded) -> Result<Revived, BrokerError>;
         operator: fn purge(queue: &QueueName, ids: Vec<TaskId>) -> Result<Vec<bool>, BrokerError>;
         operator: fn purge_older(queue: &QueueName, age: Duration) -> Result<Purged, BrokerError>;
         operator: fn dead_letters_summary(queue: &QueueName) -> Result<DeadLettersSummary, BrokerError>;

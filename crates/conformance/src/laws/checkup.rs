@@ -1,7 +1,8 @@
 //! What holds when somebody looks whether all is in order: whatever verbs have done is.
 
 use lovage_core::{
-    Checkup, Control, DeadLetters, Diagnosis, Hand, Shelf, StoredFrom, Verdict, When, ms, secs,
+    Checkup, Control, DeadLetters, Diagnosis, Hand, Revived, Shelf, StoredFrom, Verdict, When, ms,
+    secs,
 };
 
 use crate::world::{bury, done};
@@ -42,7 +43,7 @@ pub async fn whatever_verbs_have_done_is_in_order(harness: impl Harness) {
     world.advance(secs(6));
     let letters = vec![held[1].id];
     let revived = world.broker.revive_many(&world.queue, letters).await;
-    assert_eq!(revived.unwrap(), [true]);
+    assert_eq!(revived.unwrap(), [Revived::Ready]);
     let other = world.worker().await;
     world.claim(other, 3).await;
     world.lose_all_workers().await;

@@ -2,7 +2,7 @@
 
 use lovage_core::{
     BATCH_MAX, Broker, Control, Cut, DeadLetters, DeadLettersSummary, Edit, Envelope, Inspect,
-    Membership, Place, Priority, Purged, Retention, TaskId, When, ms, secs,
+    Membership, Place, Priority, Purged, Retention, Revived, TaskId, When, ms, secs,
 };
 
 use crate::world::{almost, bury, done, id, settle_down, soon};
@@ -59,7 +59,8 @@ pub async fn many_dead_letters_are_revived_in_one_call(harness: impl Harness) {
     let sent = buried(&world, 4).await;
     let asked = vec![sent[2], TaskId::random(), sent[0], sent[2]];
     let revived = world.broker.revive_many(&world.queue, asked).await.unwrap();
-    assert_eq!(revived, [true, false, true, false]);
+    let (ready, not_dead) = (Revived::Ready, Revived::NotDead);
+    assert_eq!(revived, [ready, not_dead, ready, not_dead]);
     assert_eq!(dead(&world).await, [sent[1], sent[3]]);
     let worker = world.worker().await;
     assert_eq!(world.claim_ids(worker, 9).await, [sent[2], sent[0]]);
@@ -89,7 +90,7 @@ pub async fn many_large_dead_letters_are_revived_in_one_call(harness: impl Harne
         world.settle_one(worker, &delivery, bury("broken")).await;
     }
     let revived = world.broker.revive_many(&world.queue, sent.clone()).await;
-    assert_eq!(revived.unwrap(), [true; 4]);
+    assert_eq!(revived.unwrap(), [Revived::Ready; 4]);
     for id in sent {
         assert_eq!(world.claim_one(worker).await.id, id);
     }
@@ -108,11 +109,11 @@ pub async fn a_dead_letter_can_be_revived_with_another_envelope(harness: impl Ha
     let revived = world
         .broker
         .revive_edited(&world.queue, letter.died_at, other.clone());
-    assert!(revived.await.unwrap());
+    assert_eq!(revived.await.unwrap(), Revived::Ready);
     let again = world
         .broker
         .revive_edited(&world.queue, letter.died_at, other);
-    assert!(!again.await.unwrap(), "it is not dead any more");
+    assert_eq!(again.await.unwrap(), Revived::NotDead);
     assert_bytes_are_those_of_the_letters(&world).await;
 
     let worker = world.worker().await;
@@ -141,7 +142,7 @@ pub async fn an_edit_of_an_earlier_death_changes_nothing(harness: impl Harness) 
     let revived = world
         .broker
         .revive_edited(&world.queue, first.died_at, other.unwrap());
-    assert!(!revived.await.unwrap());
+    assert_eq!(revived.await.unwrap(), Revived::NotDead);
     assert_eq!(world.state(sent[0]).await, Place::Dead);
 }
 
@@ -155,7 +156,7 @@ pub async fn an_edited_task_may_start_later(harness: impl Harness) {
     let revived = world
         .broker
         .revive_edited(&world.queue, letter.died_at, other.unwrap());
-    assert!(revived.await.unwrap());
+    assert_eq!(revived.await.unwrap(), Revived::Ready);
     assert_eq!(world.state(sent[0]).await, Place::Scheduled);
     let worker = world.worker().await;
     assert_eq!(world.claim(worker, 1).await, []);
@@ -180,7 +181,7 @@ pub async fn an_edited_task_wakes_an_idle_worker(harness: impl Harness) {
     let revived = world
         .broker
         .revive_edited(&world.queue, letter.died_at, other.unwrap());
-    assert!(revived.await.unwrap());
+    assert_eq!(revived.await.unwrap(), Revived::Ready);
     soon("the wake-up", wait).await.unwrap().unwrap();
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use lovage_core::{
-    Ack, Amendment, Broker, Cancelled, Control, EnqueueError, Enqueued, Envelope, LOSSES_MAX, Lock,
-    Membership, Place, Revived, Schedules, TaskId, Until, Verdict, When, WorkerId, ms, secs,
+    Ack, Amendment, Broker, Cancelled, Control, DeadLetters as _, EnqueueError, Enqueued, Envelope,
+    LOSSES_MAX, Lock, Membership, Place, Revived, Schedules, TaskId, Until, Verdict, When,
+    WorkerId, ms, secs,
 };
 
 use crate::world::{LONG, almost, bury, done, encode, lock, queue, storing};
@@ -272,6 +273,95 @@ pub async fn a_dead_letter_takes_its_key_again_when_it_is_revived(harness: impl 
     assert_eq!(refused, Enqueued::Existing(id));
     let held = world.claim_one(worker).await;
     world.settle_one(worker, &held, done(None)).await;
+    assert!(world.is_free(1).await);
+}
+
+impl<H: Harness> World<H> {
+    /// Revives the dead letter of this id with what `edit` makes of its envelope.
+    async fn revive_as(&self, id: TaskId, edit: impl FnOnce(&mut Envelope)) -> Revived {
+        let letter = self.broker.dead_letter(&self.queue, id).await.unwrap();
+        let letter = letter.expect("it is dead");
+        let mut envelope = Envelope::decode(&letter.bytes).unwrap();
+        edit(&mut envelope);
+        let revived =
+            self.broker
+                .revive_edited(&self.queue, letter.died_at, encode(&[envelope]).remove(0));
+        revived.await.unwrap()
+    }
+}
+
+/// In a queue with partitions the keys 1 and 65 are in one.
+pub async fn a_dead_letter_holds_the_key_of_its_new_envelope(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let worker = world.patient_worker().await;
+    let elapsed = |n| Lock {
+        until: Until::Elapsed(secs(60)),
+        ..lock(n)
+    };
+    for (sent, edited) in [
+        (Some(lock(1)), lock(65)),
+        (None, lock(65)),
+        (Some(until_start(1)), until_start(65)),
+        (Some(elapsed(1)), lock(65)),
+    ] {
+        let envelope = match sent {
+            Some(lock) => world.locked(lock),
+            None => world.plain_beside(65),
+        };
+        let id = world.send_one(envelope).await;
+        let held = world.claim_one(worker).await;
+        world.settle_one(worker, &held, bury("broken")).await;
+
+        let other = world.send_one(world.unique(65)).await;
+        let revive = async || {
+            let edit = |envelope: &mut Envelope| envelope.unique = Some(edited);
+            world.revive_as(id, edit).await
+        };
+        assert_eq!(revive().await, Revived::Held(other), "{sent:?}");
+        assert_eq!(world.state(id).await, Place::Dead);
+        world.broker.cancel(&world.queue, other).await.unwrap();
+        assert_eq!(revive().await, Revived::Ready, "{sent:?}");
+        let refused = world.answer(world.unique(65)).await;
+        assert_eq!(refused, Enqueued::Existing(id), "{sent:?}");
+        // A span that began with the send goes on, whoever had the key.
+        let was_for_a_span = sent == Some(elapsed(1));
+        assert_eq!(world.is_free(1).await, !was_for_a_span);
+
+        let held = world.claim_one(worker).await;
+        world.settle_one(worker, &held, done(None)).await;
+        assert!(world.is_free(65).await, "{sent:?}");
+    }
+    // Without a lock it holds nothing, and what was its key is anybody's.
+    let id = world.send_one(world.unique(2)).await;
+    let held = world.claim_one(worker).await;
+    world.settle_one(worker, &held, bury("broken")).await;
+    let other = world.send_one(world.unique(2)).await;
+    let revived = world.revive_as(id, |envelope| envelope.unique = None).await;
+    assert_eq!(revived, Revived::Ready);
+    assert_eq!(
+        BTreeSet::from_iter(world.claim_ids(worker, 9).await),
+        BTreeSet::from([id, other])
+    );
+}
+
+pub async fn an_edited_dead_letter_holds_its_key_from_its_start_on(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let worker = world.patient_worker().await;
+    let id = world.send_one(world.unique(1)).await;
+    let held = world.claim_one(worker).await;
+    world.settle_one(worker, &held, bury("broken")).await;
+    let revived = world.revive_as(id, |envelope| {
+        envelope.start = Some(When::In(secs(30)));
+        envelope.unique = Some(Lock {
+            ttl: Some(secs(10)),
+            ..lock(1)
+        });
+    });
+    assert_eq!(revived.await, Revived::Ready);
+    world.advance(almost(secs(40)));
+    let refused = world.answer(world.unique(1)).await;
+    assert_eq!(refused, Enqueued::Existing(id));
+    world.advance(ms(1));
     assert!(world.is_free(1).await);
 }
 

@@ -46,8 +46,9 @@ pub enum Command {
     Cancel(u8),
     /// Somebody revives a task: one of the dead letters, if there are any.
     Revive(u8),
-    /// Somebody revives one of the dead letters, if there are any, with other arguments and after some seconds.
-    ReviveEdited(u8, u8),
+    /// Somebody revives one of the dead letters, if there are any, with other arguments, after some seconds, and with
+    /// this lock or none.
+    ReviveEdited(u8, u8, Option<Lock>),
     /// Somebody removes a task, and one of the dead letters if there are any.
     Purge(u8),
     /// Somebody removes the dead letters of so many seconds.
@@ -193,8 +194,8 @@ impl ReferenceStateMachine for Plan {
             (2, (0..IDS).prop_map(Command::Revive).boxed()),
             (
                 1,
-                (any::<u8>(), 0..4u8)
-                    .prop_map(|(n, span)| Command::ReviveEdited(n, span))
+                (any::<u8>(), 0..4u8, unique())
+                    .prop_map(|(n, span, lock)| Command::ReviveEdited(n, span, lock))
                     .boxed(),
             ),
             (1, any::<u8>().prop_map(Command::Purge).boxed()),
@@ -229,8 +230,7 @@ fn sent() -> impl Strategy<Value = Sent> {
         8 => Just(None),
         1 => (1..20u64).prop_map(|n| Some(secs(n))),
     ];
-    let unique = prop_oneof![4 => Just(None), 3 => lock().prop_map(Some)];
-    (0..IDS, priority, countdown, early, unique, remembered).prop_map(
+    (0..IDS, priority, countdown, early, unique(), remembered).prop_map(
         |(id, priority, countdown, early, unique, remembered)| Sent {
             id,
             priority,
@@ -240,6 +240,10 @@ fn sent() -> impl Strategy<Value = Sent> {
             remembered,
         },
     )
+}
+
+fn unique() -> impl Strategy<Value = Option<Lock>> {
+    prop_oneof![4 => Just(None), 3 => lock().prop_map(Some)]
 }
 
 /// One of few keys, so that they meet.

@@ -43,10 +43,12 @@ impl Ledger {
                 assert_eq!(*revived != Revived::NotDead, was_dead, "{id}");
                 if *revived == Revived::Ready {
                     self.counted.remove(id);
-                    self.check_key(*id);
-                    if matches!(command, Command::ReviveEdited(..)) {
+                    if let Command::ReviveEdited(.., lock) = command {
                         self.retimed.remove(id);
+                        self.keyed.remove(id);
+                        self.keyed.extend(lock.map(|lock| (*id, lock)));
                     }
+                    self.check_key(*id);
                 }
             }
             (_, Answer::Purged(ids)) => {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use lovage_core::{
     Ack, Awaited, Cancelled, Claim, Counts, DeadLetter, Delivery, Edit, EnqueueError, Enqueued,
-    Envelope, Failure, FailureKind, Fence, Loss, ManualClock, Millis, Outcome, Place, Priority,
-    Progress, Purged, QueueName, Recovered, Renewal, Rescheduled, Revived, RunningTask, Settled,
-    Settlement, TaskId, TaskName, Verdict, When, WorkerId, WorkerReport, hours, secs,
+    Envelope, Failure, FailureKind, Fence, Lock, Loss, ManualClock, Millis, Outcome, Place,
+    Priority, Progress, Purged, QueueName, Recovered, Renewal, Rescheduled, Revived, RunningTask,
+    Settled, Settlement, TaskId, TaskName, Verdict, When, WorkerId, WorkerReport, hours, secs,
 };
 
 use super::command::{Command, IDS, Pick, Retiming, SLOTS, Sent, Verdicts, Who};
@@ -137,7 +137,7 @@ impl<B: WholeBroker> Session<B> {
                 Answer::Cancelled(answer.expect("a cancellation is answered"))
             }
             Command::Revive(n) => self.revive(*n).await,
-            Command::ReviveEdited(n, span) => self.revive_edited(*n, *span).await,
+            Command::ReviveEdited(n, span, lock) => self.revive_edited(*n, *span, *lock).await,
             Command::Purge(n) => self.purge(*n).await,
             Command::PurgeOlder(n) => {
                 let age = secs((*n).into());
@@ -337,7 +337,7 @@ impl<B: WholeBroker> Session<B> {
     }
 
     /// One of the dead letters if there is one.
-    async fn revive_edited(&self, n: u8, span: u8) -> Answer {
+    async fn revive_edited(&self, n: u8, span: u8, lock: Option<Lock>) -> Answer {
         let letters = self.broker.dead_letters(&self.queue, 0, 100).await;
         let letters = letters.expect("looking is answered");
         let Some(index) = usize::from(n).checked_rem(letters.len()) else {
@@ -345,21 +345,18 @@ impl<B: WholeBroker> Session<B> {
         };
         let letter = &letters[index];
         let envelope = Envelope::decode(&letter.bytes).expect("what was sent can be read");
-        let edit = Edit::new()
-            .args(bytes::Bytes::copy_from_slice(&[0xcc, n]))
-            .start(When::In(secs(span.into())));
+        let envelope = Envelope {
+            args: bytes::Bytes::copy_from_slice(&[0xcc, n]),
+            unique: lock,
+            ..envelope
+        };
+        let edit = Edit::new().start(When::In(secs(span.into())));
         let task = edit.apply(envelope).expect("a small envelope encodes");
         let answer = self
             .broker
             .revive_edited(&self.queue, letter.died_at, task)
             .await;
-        // It is dead, and died then: what stays so has its key held, by whom is not told.
-        let revived = if answer.expect("a revival is answered") {
-            Revived::Ready
-        } else {
-            Revived::Held(letter.id)
-        };
-        Answer::Revived(letter.id, revived)
+        Answer::Revived(letter.id, answer.expect("a revival is answered"))
     }
 
     /// A task at random, and one of the dead letters if there is one.

@@ -38,7 +38,8 @@ impl Enqueued {
 /// The answer to a revival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revived {
-    /// It is ready, with no attempts and no losses, and holds its key again if it has one.
+    /// It is ready, or scheduled where it was given a start; with no attempts and no losses, and holds its key if it has
+    /// one.
     Ready,
     /// The queue holds no dead letter of this id.
     NotDead,

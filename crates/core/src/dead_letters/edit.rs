@@ -7,6 +7,7 @@ use crate::envelope::{EncodeError, Encoded, Envelope, When};
 use crate::ids::{NameError, QueueName, TaskName};
 use crate::options::{ResultPolicy, TaskOptions};
 use crate::task::{Task, encode_args};
+use crate::unique::{Lock, LockKey};
 
 /// What is changed of a dead task before it runs again. What is not named here stays as it was sent, but for its start:
 /// it is ready at once unless one is given.
@@ -24,6 +25,8 @@ use crate::task::{Task, encode_args};
 pub struct Edit {
     task: Option<Result<TaskName, NameError>>,
     args: Option<Result<Bytes, String>>,
+    unique: Option<Result<Option<Lock>, String>>,
+    not_unique: bool,
     options: TaskOptions,
     start: Option<When>,
 }
@@ -45,6 +48,14 @@ pub enum EditError {
         /// Where it was to go.
         asked: String,
     },
+    /// A closure made the key of the task from arguments that it no longer has.
+    #[error(
+        "the key of a unique task {task} cannot be told from its name and arguments alone; edit it by a whole message, or with not_unique"
+    )]
+    Key {
+        /// The name of the task, as edited.
+        task: TaskName,
+    },
 }
 
 impl Edit {
@@ -53,22 +64,34 @@ impl Edit {
         Self::default()
     }
 
-    /// Gives it the name and the arguments of `message`.
+    /// Gives it the name and the arguments of `message`, and the key that the task itself says of these: what
+    /// `Sending::unique` said of the send is not known here.
     pub fn message<T: Task>(mut self, message: &T) -> Self {
+        let unique = T::unique().map(|unique| unique.lock(message));
+        self.unique = Some(unique.transpose());
         self.task = Some(TaskName::parse(T::NAME));
         self.args = Some(encode_args(message).map_err(|error| error.to_string()));
         self
     }
 
-    /// Gives it these arguments: one MessagePack value, a map by field name.
+    /// Gives it these arguments: one MessagePack value, a map by field name. The key of a task that is unique by its
+    /// arguments becomes theirs; with a key of another kind it is refused, unless [`Self::not_unique`] is said.
     pub fn args(mut self, args: Bytes) -> Self {
+        self.unique = None;
         self.args = Some(Ok(args));
         self
     }
 
-    /// Gives it another name: its task was renamed.
+    /// Gives it another name: its task was renamed. As for its key, the same holds as of [`Self::args`].
     pub fn task(mut self, name: &str) -> Self {
+        self.unique = None;
         self.task = Some(TaskName::parse(name));
+        self
+    }
+
+    /// Lets it run beside others of its key.
+    pub fn not_unique(mut self) -> Self {
+        self.not_unique = true;
         self
     }
 
@@ -97,6 +120,7 @@ impl Edit {
         if options.backoff.is_some_and(|backoff| backoff.is_custom()) {
             return Err(DraftError::CustomBackoff.into());
         }
+        let (task, args) = (sent.task.clone(), sent.args.clone());
         if let Some(task) = self.task {
             sent.task = task.map_err(DraftError::from)?;
         }
@@ -108,6 +132,12 @@ impl Edit {
                 })
                 .map_err(DraftError::from)?;
         }
+        sent.unique = match self.unique {
+            _ if self.not_unique => None,
+            Some(lock) => lock.map_err(|reason| DraftError::Key { reason })?,
+            None if (&task, &args) == (&sent.task, &sent.args) => sent.unique,
+            None => rekeyed(sent.unique, (&task, &args), (&sent.task, &sent.args))?,
+        };
         sent.attempts = 0;
         sent.start = self.start;
         sent.priority = options.priority.unwrap_or(sent.priority);
@@ -124,6 +154,24 @@ impl Edit {
         };
         Ok(sent.encode().map_err(DraftError::from)?)
     }
+}
+
+/// The lock of a task with another name or other arguments.
+fn rekeyed(
+    lock: Option<Lock>,
+    (task, args): (&TaskName, &Bytes),
+    (new_task, new_args): (&TaskName, &Bytes),
+) -> Result<Option<Lock>, EditError> {
+    let Some(lock) = lock else { return Ok(None) };
+    let unknown = || EditError::Key {
+        task: new_task.clone(),
+    };
+    if LockKey::of(task.as_str(), args) != Ok(lock.key) {
+        return Err(unknown());
+    }
+    let key = LockKey::of(new_task.as_str(), new_args);
+    let key = key.map_err(|reason| DraftError::Key { reason })?;
+    Ok(Some(Lock { key, ..lock }))
 }
 
 #[cfg(test)]
@@ -177,6 +225,55 @@ mod tests {
             ..nothing
         };
         assert_eq!(edited(edit), expected);
+    }
+
+    fn lock_of(name: &str, args: &[u8]) -> Lock {
+        Lock {
+            key: LockKey::of(name, args).unwrap(),
+            until: crate::Until::Start,
+            conflict: crate::Conflict::Replace,
+            ttl: Some(secs(5)),
+        }
+    }
+
+    #[test]
+    fn a_key_of_arguments_becomes_that_of_the_new_ones() {
+        let sent = || Envelope {
+            unique: Some(lock_of("greet", b"\xc0")),
+            ..sent()
+        };
+        let five = || Bytes::from_static(b"\x05");
+        for (edit, expected) in [
+            (Edit::new(), sent().unique),
+            (Edit::new().args(five()), Some(lock_of("greet", b"\x05"))),
+            (Edit::new().task("hail"), Some(lock_of("hail", b"\xc0"))),
+            (
+                Edit::new().task("hail").args(five()),
+                Some(lock_of("hail", b"\x05")),
+            ),
+            (Edit::new().not_unique().args(five()), None),
+        ] {
+            let edited = edit.clone().apply(sent()).unwrap();
+            assert_eq!(edited.unique().copied(), expected, "{edit:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_a_closure_made_is_never_kept_for_other_arguments() {
+        let sent = || Envelope {
+            unique: Some(lock_of("greet", b"\x07")),
+            ..sent()
+        };
+        for edit in [
+            Edit::new().task("hail"),
+            Edit::new().args(Bytes::from_static(b"\x05")),
+        ] {
+            let error = edit.clone().apply(sent()).unwrap_err();
+            assert!(matches!(error, EditError::Key { .. }), "{error}");
+            assert_eq!(edit.not_unique().apply(sent()).unwrap().unique(), None);
+        }
+        let same = Edit::new().task("greet").apply(sent()).unwrap();
+        assert_eq!(same.unique().copied(), sent().unique);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lovage_core::{
     BrokerError, DeadLetter, DeadLetters, DeadLettersSummary, Encoded, KnownWorker, Looked, Loss,
-    Millis, Purged, QueueName, Reports, TaskId,
+    Millis, Purged, QueueName, Reports, Revived, TaskId,
 };
 
 use super::AnyBroker;
@@ -22,7 +22,7 @@ impl DeadLetters for AnyBroker {
         &self,
         queue: &QueueName,
         ids: Vec<TaskId>,
-    ) -> Result<Vec<bool>, BrokerError> {
+    ) -> Result<Vec<Revived>, BrokerError> {
         each!(self, broker => broker.revive_many(queue, ids).await)
     }
 
@@ -31,7 +31,7 @@ impl DeadLetters for AnyBroker {
         queue: &QueueName,
         died_at: Millis,
         task: Encoded,
-    ) -> Result<bool, BrokerError> {
+    ) -> Result<Revived, BrokerError> {
         each!(self, broker => broker.revive_edited(queue, died_at, task).await)
     }
 
