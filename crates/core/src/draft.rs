@@ -10,8 +10,13 @@ use crate::envelope::{EncodeError, Envelope, TraceContext, When};
 use crate::ids::{NameError, QueueName, TaskId, TaskName};
 use crate::options::{ResultPolicy, TaskOptions};
 use crate::task::{Task, encode_args};
-use crate::time::{Millis, hours};
-use crate::unique::Lock;
+use crate::time::{Millis, hours, ms};
+use crate::unique::{Lock, UniqueError};
+
+/// For how long an idempotency key is remembered unless set: longer than a sender that was away tries again, as a rule.
+pub const IDEMPOTENCY_TTL_DEFAULT: Duration = hours(24);
+/// The longest idempotency key, in bytes: it names a piece of work and does not hold it.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 1024;
 
 /// What the sender says beside the arguments. What is set here takes the place of the task's own option.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +26,10 @@ pub struct Draft {
     pub options: TaskOptions,
     /// The id it gets instead of a new one (UUID v7).
     pub id: Option<TaskId>,
-    /// What makes it the same send when it is sent again; its id follows from this.
-    pub idempotency: Option<Idempotency>,
+    /// What makes it the same send when it is sent again, within the queue and the task; its id follows from this.
+    pub idempotency_key: Option<String>,
+    /// For how long that is remembered; [`IDEMPOTENCY_TTL_DEFAULT`] unless set.
+    pub idempotency_ttl: Option<Duration>,
     /// Which key it holds.
     pub unique: Uniqueness,
     /// When it starts at the earliest.
@@ -39,20 +46,6 @@ pub struct Draft {
     pub headers: BTreeMap<String, String>,
 }
 
-/// What makes a send the same as an earlier one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Idempotency {
-    /// What the sender calls it, within the queue and the task.
-    pub key: String,
-    /// For how long it is remembered; a day unless set.
-    pub ttl: Option<Duration>,
-}
-
-impl Idempotency {
-    /// Longer than a sender that was away tries again, as a rule.
-    pub const TTL_DEFAULT: Duration = hours(24);
-}
-
 /// What a sender says of the key that a task holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Uniqueness {
@@ -61,8 +54,8 @@ pub enum Uniqueness {
     OfTask,
     /// It holds none.
     None,
-    /// It holds this one; or why the key cannot be written.
-    Lock(Result<Lock, String>),
+    /// It holds this one; or why it can hold none.
+    Lock(Result<Lock, UniqueError>),
 }
 
 /// Why a draft makes no envelope.
@@ -78,12 +71,28 @@ pub enum DraftError {
     /// The id of a send with an idempotency key follows from that.
     #[error("an idempotency key makes the id; take .id or .idempotency_key away")]
     IdTwice,
-    /// The key of a unique task cannot be written.
-    #[error("the key of a unique task cannot be written: {reason}")]
-    Key {
-        /// What is wrong with it.
-        reason: String,
+    /// One key for all work, such as an empty one, would be one task.
+    #[error(
+        "an idempotency key has {size} bytes, it must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX}; give each piece of work one of its own"
+    )]
+    IdempotencyKey {
+        /// Its size in bytes.
+        size: usize,
     },
+    /// A key that is remembered for no time makes no two sends one.
+    #[error("idempotency_ttl is {ttl:?}, it must be 1ms or longer; leave it out for a day")]
+    IdempotencyTtl {
+        /// The span.
+        ttl: Duration,
+    },
+    /// There is nothing to be remembered.
+    #[error(
+        "idempotency_ttl is of no use without an idempotency key; add .idempotency_key, or take it away"
+    )]
+    NoIdempotencyKey,
+    /// It cannot be unique in the way that was asked for.
+    #[error(transparent)]
+    Unique(#[from] UniqueError),
     /// The arguments cannot be written.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -127,19 +136,19 @@ impl Draft {
         let queue = QueueName::parse(queue)?;
         let unique = match self.unique {
             Uniqueness::OfTask | Uniqueness::None => None,
-            Uniqueness::Lock(lock) => Some(lock.map_err(|reason| DraftError::Key { reason })?),
+            Uniqueness::Lock(lock) => Some(lock?),
         };
-        let (chosen, idempotency) = (self.id, self.idempotency);
+        let (chosen, same) = (self.id, self.idempotency_key);
         let id = chosen.unwrap_or_else(|| {
-            let id = idempotency.as_ref().map_or_else(TaskId::random, |same| {
-                TaskId::of_send(&queue, &task, &same.key)
-            });
+            let id = same
+                .as_deref()
+                .map_or_else(TaskId::random, |key| TaskId::of_send(&queue, &task, key));
             unique.map_or(id, |lock| id.beside(lock.key.as_bytes()))
         });
-        let ttl = |same: Idempotency| same.ttl.unwrap_or(Idempotency::TTL_DEFAULT);
+        let ttl = self.idempotency_ttl.unwrap_or(IDEMPOTENCY_TTL_DEFAULT);
         Ok(Envelope {
             unique,
-            remembered: idempotency.map(ttl),
+            remembered: same.is_some().then_some(ttl),
             priority: all.priority.unwrap_or_default(),
             ack: all.ack.unwrap_or_default(),
             start: self.start,
@@ -166,8 +175,15 @@ impl Draft {
     }
 
     fn check(&self) -> Result<(), DraftError> {
-        if self.id.is_some() && self.idempotency.is_some() {
-            return Err(DraftError::IdTwice);
+        let size = self.idempotency_key.as_ref().map(String::len);
+        match (size, self.idempotency_ttl) {
+            (Some(_), _) if self.id.is_some() => return Err(DraftError::IdTwice),
+            (Some(size), _) if !(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&size) => {
+                return Err(DraftError::IdempotencyKey { size });
+            }
+            (None, Some(_)) => return Err(DraftError::NoIdempotencyKey),
+            (_, Some(ttl)) if ttl < ms(1) => return Err(DraftError::IdempotencyTtl { ttl }),
+            _ => {}
         }
         match self.options.backoff {
             Some(backoff) if backoff.is_custom() => Err(DraftError::CustomBackoff),

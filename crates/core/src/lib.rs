@@ -48,7 +48,9 @@ pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};
 pub use dead_letters::{
     CUT_SHOWN_MAX, Cut, DeadLetters, DeadLettersSummary, Edit, EditError, Purged, Retention,
 };
-pub use draft::{Draft, DraftError, Idempotency, Uniqueness};
+pub use draft::{
+    Draft, DraftError, IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_TTL_DEFAULT, Uniqueness,
+};
 pub use durable::{Confirmation, Confirmed, Durability, Durable};
 pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
 pub use error::{CarriedError, TaskError};
@@ -80,7 +82,7 @@ pub use task::{
 };
 pub use time::{Clock, ManualClock, Millis, hours, mins, ms, secs, span_ms};
 pub use tokio_util::sync::CancellationToken;
-pub use unique::{Conflict, Lock, LockKey, Unique, Until};
+pub use unique::{Conflict, Lock, LockKey, Unique, UniqueError, Until};
 pub use verdict::{SNOOZE_MIN, Verdict, verdict};
 
 #[doc(hidden)]

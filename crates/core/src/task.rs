@@ -35,7 +35,7 @@ use crate::context::{StateNeed, TaskContext};
 use crate::envelope::ARGS_DEPTH_MAX;
 use crate::error::TaskError;
 use crate::options::TaskOptions;
-use crate::unique::{Lock, Unique};
+use crate::unique::{Lock, Unique, UniqueError};
 
 /// A message: the arguments of one task as named fields, and what its run answers.
 ///
@@ -120,7 +120,7 @@ pub struct TaskDef {
     /// [`SyncBody::MEMORY`].
     pub memory: Option<u64>,
     /// The key that a message with these arguments holds, by [`Task::unique`]; or why it cannot be written.
-    pub lock: fn(&[u8]) -> Option<Result<Lock, String>>,
+    pub lock: fn(&[u8]) -> Option<Result<Lock, UniqueError>>,
     /// The states that the body takes.
     pub needs: &'static [StateNeed],
     /// The body.
@@ -163,9 +163,11 @@ impl TaskDef {
 
 inventory::collect!(TaskDef);
 
-fn lock_of<T: Task>(args: &[u8]) -> Option<Result<Lock, String>> {
+fn lock_of<T: Task>(args: &[u8]) -> Option<Result<Lock, UniqueError>> {
     let unique = T::unique()?;
-    let message = decode_args::<T>(args).map_err(|error| error.to_string());
+    let message = decode_args::<T>(args).map_err(|error| UniqueError::Key {
+        reason: error.to_string(),
+    });
     Some(message.and_then(|message| unique.lock(&message)))
 }
 

@@ -13,6 +13,7 @@ pub(crate) use lock::WireLock;
 pub use lock::{Conflict, Lock, LockKey, Until};
 
 use crate::task::encode_args;
+use crate::time::ms;
 
 /// Makes a task unique: of those with one key, one lives in a queue at a time.
 ///
@@ -33,10 +34,13 @@ use crate::task::encode_args;
 /// let seldom: Unique<Refresh> = Unique::args().throttle(hours(1));
 /// # let _ = (same, waiting, quiet, seldom);
 /// ```
+#[must_use]
 pub struct Unique<T> {
     key: Key<T>,
-    until: Until,
-    conflict: Conflict,
+    until: Option<Until>,
+    replaces: bool,
+    debounce: Option<Duration>,
+    wait_max: Option<Duration>,
     ttl: Option<Duration>,
 }
 
@@ -46,6 +50,33 @@ enum Key<T> {
 }
 
 type Encoded = Result<bytes::Bytes, rmp_serde::encode::Error>;
+
+/// Why a task cannot be unique in the way that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UniqueError {
+    /// The key cannot be written as MessagePack, or nests too deep.
+    #[error("the key of a unique task cannot be written: {reason}")]
+    Key {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A span holds nothing.
+    #[error(
+        "`{option}` of a unique task is {span:?}, it must be 1ms or longer; leave it out for none"
+    )]
+    Span {
+        /// What it was given to.
+        option: &'static str,
+        /// The span.
+        span: Duration,
+    },
+    /// [`Unique::wait_at_most`] without [`Unique::debounce`].
+    #[error(
+        "`wait_at_most` of a unique task bounds what `debounce` puts off: add that, or take it away"
+    )]
+    NothingPutOff,
+}
 
 impl<T> Unique<T> {
     /// Keyed by all arguments. The order of their names, and that of the entries of a map, makes no difference.
@@ -63,64 +94,74 @@ impl<T> Unique<T> {
     const fn keyed(key: Key<T>) -> Self {
         Self {
             key,
-            until: Until::Done,
-            conflict: Conflict::Reject,
+            until: None,
+            replaces: false,
+            debounce: None,
+            wait_max: None,
             ttl: None,
         }
     }
 
-    /// Holds the key until then; [`Until::Done`] unless set.
-    #[must_use]
+    /// Holds the key until then; [`Until::Done`] unless set, or [`Until::Start`] with [`Self::debounce`].
     pub fn until(mut self, until: Until) -> Self {
-        self.until = until;
+        self.until = Some(until);
         self
     }
 
     /// Lets what is sent while the key is held take the place of the task that holds it, if that one waits: arguments,
     /// options and start are those of the new one, the id stays. If that one runs, or has run, nothing is changed.
-    #[must_use]
     pub fn replace(mut self) -> Self {
-        self.conflict = Conflict::Replace;
+        self.replaces = true;
         self
     }
 
-    /// Starts `span` after the last send of the key, with what that one brought. The key is free once it starts.
+    /// As [`Self::replace`], and starts `span` after the last send of the key, with what that one brought. The key is free
+    /// once it starts, unless [`Self::until`] says otherwise.
     ///
     /// A send with a countdown or an ETA of its own puts the start there.
-    #[must_use]
     pub fn debounce(mut self, span: Duration) -> Self {
-        self.until = Until::Start;
-        self.conflict = Conflict::Debounce {
-            span,
-            wait_max: None,
-        };
+        self.debounce = Some(span);
         self
     }
 
-    /// Lets a debounced task start `span` after its first send at the latest, however many follow. Without
-    /// [`Self::debounce`] it changes nothing.
-    #[must_use]
+    /// Lets a debounced task start `span` after its first send at the latest, however many follow.
     pub fn wait_at_most(mut self, span: Duration) -> Self {
-        if let Conflict::Debounce { wait_max, .. } = &mut self.conflict {
-            *wait_max = Some(span);
-        }
+        self.wait_max = Some(span);
         self
     }
 
-    /// Accepts one in `span`: the key is held for it from the send on, whatever becomes of the task.
-    #[must_use]
-    pub fn throttle(mut self, span: Duration) -> Self {
-        self.until = Until::Elapsed(span);
-        self.conflict = Conflict::Reject;
-        self
+    /// Accepts one in `span`: the key is held for it from the send on, whatever becomes of the task. The same as
+    /// `until(Until::Elapsed(span))`.
+    pub fn throttle(self, span: Duration) -> Self {
+        self.until(Until::Elapsed(span))
     }
 
     /// Holds the key for no longer than `span` from its start on, even where the task has not ended by then: another one
     /// may then run beside it. Without it the key is held for as long as its task lives.
-    #[must_use]
     pub fn ttl(mut self, span: Duration) -> Self {
         self.ttl = Some(span);
         self
+    }
+
+    fn check(&self) -> Result<(), UniqueError> {
+        let throttle = match self.until {
+            Some(Until::Elapsed(span)) => Some(span),
+            _ => None,
+        };
+        for (option, span) in [
+            ("throttle", throttle),
+            ("debounce", self.debounce),
+            ("wait_at_most", self.wait_max),
+            ("ttl", self.ttl),
+        ] {
+            if let Some(span) = span.filter(|span| *span < ms(1)) {
+                return Err(UniqueError::Span { option, span });
+            }
+        }
+        match (self.wait_max, self.debounce) {
+            (Some(_), None) => Err(UniqueError::NothingPutOff),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -128,17 +169,28 @@ impl<T: crate::task::Task> Unique<T> {
     /// The lock of one message.
     ///
     /// # Errors
-    /// Where the key cannot be written as MessagePack.
-    pub fn lock(&self, message: &T) -> Result<Lock, String> {
+    /// Where the key cannot be written, or the spans make no sense.
+    pub fn lock(&self, message: &T) -> Result<Lock, UniqueError> {
+        self.check()?;
         let encoded = match &self.key {
             Key::Args => encode_args(message),
             Key::By(key) => key(message),
         };
-        let encoded = encoded.map_err(|error| error.to_string())?;
+        let encoded = encoded.map_err(|error| UniqueError::Key {
+            reason: error.to_string(),
+        })?;
+        let (conflict, until) = match self.debounce {
+            Some(span) => {
+                let wait_max = self.wait_max;
+                (Conflict::Debounce { span, wait_max }, Until::Start)
+            }
+            None if self.replaces => (Conflict::Replace, Until::Done),
+            None => (Conflict::Reject, Until::Done),
+        };
         Ok(Lock {
             key: LockKey::of(T::NAME, &encoded)?,
-            until: self.until,
-            conflict: self.conflict,
+            until: self.until.unwrap_or(until),
+            conflict,
             ttl: self.ttl,
         })
     }
@@ -163,7 +215,9 @@ impl<T> fmt::Debug for Unique<T> {
         f.debug_struct("Unique")
             .field("key", &key)
             .field("until", &self.until)
-            .field("conflict", &self.conflict)
+            .field("replaces", &self.replaces)
+            .field("debounce", &self.debounce)
+            .field("wait_max", &self.wait_max)
             .field("ttl", &self.ttl)
             .finish()
     }

@@ -77,7 +77,7 @@ pub use lovage_core::{
     NameError, Place, Priority, Progress, QueueName, Registry, RegistryBuilder, RegistryError,
     Rescheduled, ResultPolicy, Revived, RunningTask, Scheduled, State, States, Task, TaskContext,
     TaskDef, TaskError, TaskId, TaskOptions, TaskResultExt, TraceContext, TransportError, Unique,
-    Until, When, WorkerId, WorkerReport, gib, hours, kib, mib, mins, ms, secs,
+    UniqueError, Until, When, WorkerId, WorkerReport, gib, hours, kib, mib, mins, ms, secs,
 };
 #[cfg(all(feature = "beat", feature = "macros"))]
 pub use lovage_macros::periodic;

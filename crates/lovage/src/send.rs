@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use lovage_core::{
-    Ack, Backoff, Draft, Durability, Envelope, FailedTask, Idempotency, Millis, Task, TaskContext,
-    TaskId, TaskOptions, TraceContext, Unique, Uniqueness, When, telemetry,
+    Ack, Backoff, Draft, Durability, Envelope, FailedTask, Millis, Task, TaskContext, TaskId,
+    TaskOptions, TraceContext, Unique, Uniqueness, When, telemetry,
 };
 use tracing::Instrument;
 
@@ -88,7 +88,8 @@ impl<T: Task> Sending<T> {
     /// task, and each later one is answered with its handle, also when it has run and is gone, failed or was cancelled.
     ///
     /// Its id follows from the key. A send whose answer was lost may so be repeated safely, by this client and by a program
-    /// that was started anew, whatever the task.
+    /// that was started anew, whatever the task. A key has 1 to 1024 bytes: an empty one, as a header that is missing may make,
+    /// would be one key for all, and is refused.
     ///
     /// ```
     /// # use lovage::prelude::*;
@@ -104,17 +105,13 @@ impl<T: Task> Sending<T> {
     /// # Redis
     /// The key is written by the script that stores the task, and lasts by Redis's clock.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        let ttl = self.draft.idempotency.and_then(|same| same.ttl);
-        let key = key.into();
-        self.draft.idempotency = Some(Idempotency { key, ttl });
+        self.draft.idempotency_key = Some(key.into());
         self
     }
 
-    /// Remembers the idempotency key for `span`, a day unless set. Call it behind [`Self::idempotency_key`].
+    /// Remembers the idempotency key for `span`, to the millisecond; a day unless set.
     pub fn idempotency_ttl(mut self, span: Duration) -> Self {
-        if let Some(same) = &mut self.draft.idempotency {
-            same.ttl = Some(span);
-        }
+        self.draft.idempotency_ttl = Some(span);
         self
     }
 
@@ -322,7 +319,7 @@ impl<T: Task> IntoSending for Sending<T> {
 
 /// Whether the id is the sender's, so that somebody may have sent it before.
 pub(crate) fn chooses_id(draft: &Draft) -> bool {
-    draft.id.is_some() || draft.idempotency.is_some()
+    draft.id.is_some() || draft.idempotency_key.is_some()
 }
 
 /// The envelope of `message`, sent at `now`.

@@ -159,6 +159,86 @@ async fn a_cancelled_task_is_not_sent_again_by_its_key() {
 }
 
 #[tokio::test]
+async fn an_idempotency_span_counts_on_either_side_of_its_key() {
+    let kit = TestKit::new();
+    let send = || {
+        let span_first = kit.client().send(plain(1)).idempotency_ttl(hours(720));
+        span_first.idempotency_key("order-17")
+    };
+    assert!(send().await.unwrap().is_new());
+    kit.run_ready().await;
+    kit.advance(hours(719));
+    assert!(!send().await.unwrap().is_new());
+    kit.advance(hours(1));
+    assert!(send().await.unwrap().is_new());
+}
+
+#[tokio::test]
+async fn what_would_make_all_sends_one_or_none_is_refused() {
+    let kit = TestKit::new();
+    let send = || kit.client().send(plain(1));
+    let unique = || Unique::args();
+    for (send, part) in [
+        (
+            send().idempotency_key(""),
+            "has 0 bytes, it must be 1 to 1024",
+        ),
+        (send().idempotency_key("k".repeat(1025)), "has 1025 bytes"),
+        (
+            send().idempotency_key("k").idempotency_ttl(secs(0)),
+            "idempotency_ttl is 0ns, it must be 1ms or longer",
+        ),
+        (send().idempotency_ttl(hours(1)), "add .idempotency_key"),
+        (
+            send().unique(unique().throttle(secs(0))),
+            "`throttle` of a unique task is 0ns",
+        ),
+        (
+            send().unique(unique().ttl(secs(0))),
+            "`ttl` of a unique task is 0ns",
+        ),
+        (
+            send().unique(unique().debounce(secs(0))),
+            "`debounce` of a unique task is 0ns",
+        ),
+        (
+            send().unique(unique().wait_at_most(secs(1))),
+            "add that, or take it away",
+        ),
+    ] {
+        let error = send.await.unwrap_err();
+        assert!(matches!(error, SendError::Invalid { .. }), "{error:?}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert!(send().idempotency_key("k".repeat(1024)).await.is_ok());
+    assert_eq!(kit.run_ready().await, 1);
+}
+
+#[tokio::test]
+async fn what_a_unique_task_says_counts_in_whatever_order_it_is_said() {
+    let kit = TestKit::new();
+    for (n, unique) in [
+        Unique::args().replace().throttle(mins(1)),
+        Unique::args().throttle(mins(1)).replace(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let send = || kit.client().send(plain(n as u64)).unique(unique.clone());
+        let first = send().countdown(hours(1)).await.unwrap();
+        let second = send().await.unwrap();
+        assert_eq!(id_of(&second), (first.id(), false));
+        assert_eq!(kit.run_ready().await, 1, "the second took its place");
+        assert!(!send().await.unwrap().is_new(), "one a minute");
+    }
+    let lasting = Unique::args().until(Until::Done).debounce(secs(1));
+    let send = || kit.client().send(plain(9)).unique(lasting.clone());
+    let first = Unique::args().wait_at_most(secs(3)).debounce(secs(2));
+    assert!(kit.client().send(plain(8)).unique(first).await.is_ok());
+    assert!(send().await.unwrap().is_new());
+}
+
+#[tokio::test]
 async fn a_send_has_an_id_or_an_idempotency_key() {
     let kit = TestKit::new();
     let send = kit.client().send(plain(1)).idempotency_key("order-17");

@@ -7,7 +7,7 @@ use crate::envelope::{EncodeError, Encoded, Envelope, When};
 use crate::ids::{NameError, QueueName, TaskName};
 use crate::options::{ResultPolicy, TaskOptions};
 use crate::task::{Task, encode_args};
-use crate::unique::{Lock, LockKey};
+use crate::unique::{Lock, LockKey, UniqueError};
 
 /// What is changed of a dead task before it runs again. What is not named here stays as it was sent, but for its start:
 /// it is ready at once unless one is given.
@@ -25,7 +25,7 @@ use crate::unique::{Lock, LockKey};
 pub struct Edit {
     task: Option<Result<TaskName, NameError>>,
     args: Option<Result<Bytes, String>>,
-    unique: Option<Result<Option<Lock>, String>>,
+    unique: Option<Result<Option<Lock>, UniqueError>>,
     not_unique: bool,
     options: TaskOptions,
     start: Option<When>,
@@ -134,7 +134,7 @@ impl Edit {
         }
         sent.unique = match self.unique {
             _ if self.not_unique => None,
-            Some(lock) => lock.map_err(|reason| DraftError::Key { reason })?,
+            Some(lock) => lock.map_err(DraftError::from)?,
             None if (&task, &args) == (&sent.task, &sent.args) => sent.unique,
             None => rekeyed(sent.unique, (&task, &args), (&sent.task, &sent.args))?,
         };
@@ -169,8 +169,7 @@ fn rekeyed(
     if LockKey::of(task.as_str(), args) != Ok(lock.key) {
         return Err(unknown());
     }
-    let key = LockKey::of(new_task.as_str(), new_args);
-    let key = key.map_err(|reason| DraftError::Key { reason })?;
+    let key = LockKey::of(new_task.as_str(), new_args).map_err(DraftError::from)?;
     Ok(Some(Lock { key, ..lock }))
 }
 

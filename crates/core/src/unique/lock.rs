@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::UniqueError;
 use super::canonical::canonical;
 use crate::time::span_ms;
 
@@ -18,11 +19,11 @@ impl LockKey {
     ///
     /// # Errors
     /// Where `value` is no MessagePack, or nests too deep.
-    pub fn of(task: &str, value: &[u8]) -> Result<Self, String> {
+    pub fn of(task: &str, value: &[u8]) -> Result<Self, UniqueError> {
         let namespace = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"lovage.unique");
         // A name has no byte 0, so that no two pairs make one text.
         let mut text = [task.as_bytes(), &[0]].concat();
-        text.extend(canonical(value)?);
+        text.extend(canonical(value).map_err(|reason| UniqueError::Key { reason })?);
         Ok(Self(Uuid::new_v5(&namespace, &text).into_bytes()))
     }
 
