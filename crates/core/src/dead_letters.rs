@@ -1,11 +1,13 @@
 //! What somebody does with dead letters, and how many of them a queue keeps.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError, DeadLetter, Revived};
 use crate::envelope::Encoded;
 use crate::ids::{QueueName, TaskId};
+use crate::size::size_text;
 use crate::time::Millis;
 
 mod edit;
@@ -86,6 +88,21 @@ impl Retention {
     }
 }
 
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_unlimited() {
+            return f.write_str("all");
+        }
+        let count = self.count.map(|count| format!("{count} letters"));
+        let age = self.age.map(|age| format!("{age:?}"));
+        let bytes = self
+            .bytes
+            .map(|bytes| format!("{} together", size_text(bytes)));
+        let limits: Vec<String> = [count, age, bytes].into_iter().flatten().collect();
+        write!(f, "at most {}", limits.join(", "))
+    }
+}
+
 /// What retention took away, by the limit that took it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Cut {
@@ -128,4 +145,32 @@ pub struct DeadLettersSummary {
     pub retention: Retention,
     /// How many retention has cut since the queue is there.
     pub cut: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::size::mib;
+    use crate::time::secs;
+
+    #[test]
+    fn a_retention_is_told_in_words() {
+        let none = Retention::default();
+        let two = Retention {
+            count: Some(500),
+            bytes: Some(mib(100)),
+            ..none
+        };
+        let age = Retention {
+            age: Some(secs(60)),
+            ..none
+        };
+        for (retention, text) in [
+            (none, "all"),
+            (two, "at most 500 letters, 100MiB together"),
+            (age, "at most 60s"),
+        ] {
+            assert_eq!(retention.to_string(), text);
+        }
+    }
 }

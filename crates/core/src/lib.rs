@@ -75,7 +75,7 @@ pub use schedules::{
     Amended, Amendment, BeatRole, Change, FIRINGS_MAX, Forwarded, Lead, Leader, Looked, OUTBOX_MAX,
     Outgoing, Schedules, StoredSchedule, Tick,
 };
-pub use size::{gib, kib, mib};
+pub use size::{PROCESS_MEMORY_MIN, gib, kib, mib, process_memory, size_text};
 pub use task::{
     AsyncBody, Handler, IntoTaskResult, Lane, Running, SyncBody, Task, TaskDef, decode_args,
     encode_args,

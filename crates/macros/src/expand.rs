@@ -269,7 +269,8 @@ impl Expansion<'_> {
         });
         let memory = self.options.memory.as_ref().map(|(_, bytes)| {
             quote! {
-                const MEMORY: ::core::option::Option<u64> = ::core::option::Option::Some(#bytes);
+                const MEMORY: ::core::option::Option<u64> =
+                    ::core::option::Option::Some(::lovage::macro_support::process_memory(#bytes));
             }
         });
         let awaited = asyncness.as_ref().map(|_| quote!(.await));

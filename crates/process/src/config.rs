@@ -62,7 +62,7 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<(BrokerArgs, T), TomlError> 
     Ok((broker, T::deserialize(toml::Deserializer::from(own))?))
 }
 
-/// Reads a span: a whole number and a unit, `ms`, `s`, `m` or `h`.
+/// Reads a span: a whole number and a unit, `ms`, `s`, `m`, `h` or `d` (24 hours).
 ///
 /// # Errors
 /// A sentence for whoever wrote it.
@@ -76,6 +76,7 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => 0,
     };
     let ms = number
@@ -85,7 +86,7 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     match ms {
         Some(ms) if unit_ms != 0 => Ok(Duration::from_millis(ms)),
         _ => Err(format!(
-            "{text:?} is not a span; write a whole number and a unit, for example 500ms, 15s, 2m or 1h"
+            "{text:?} is not a span; write a whole number and a unit, for example 500ms, 15s, 2m, 1h or 30d"
         )),
     }
 }
@@ -149,6 +150,7 @@ mod tests {
             ("0s", secs(0)),
             ("3m", mins(3)),
             ("1h", mins(60)),
+            ("30d", mins(30 * 24 * 60)),
         ] {
             assert_eq!(parse_span(text), Ok(expected), "{text}");
         }
@@ -158,7 +160,7 @@ mod tests {
             "-1s",
             "1.5s",
             "15 s",
-            "1d",
+            "1w",
             "99999999999999999999s",
             "18446744073709551615h",
         ] {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use lovage_core::{RetryPolicy, TaskContext, TaskError, Verdict, verdict};
 use tokio::sync::mpsc;
 use tower::Service;
+use tracing::field::display;
 
 use crate::held::Place;
 use crate::run::{Run, Start};
@@ -131,6 +132,9 @@ fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -
     if let (true, Some(delay)) = (terms.start.is_unfit(), terms.put_off) {
         return End::Verdict(Verdict::Park(delay));
     }
+    let error = end.as_ref().err();
+    let failure = error.filter(|error| error.snoozes_for().is_none());
+    let failure = failure.map(TaskError::to_failure).map(display);
     let mut verdict = verdict(
         end,
         context.attempt(),
@@ -147,7 +151,7 @@ fn decide(context: &TaskContext, terms: &Terms, end: Result<Bytes, TaskError>) -
             tracing::warn!(%task, %id, attempt, %failure, "the task failed for good and is a dead letter now");
         }
         Verdict::RetryIn(delay) => {
-            tracing::info!(%task, %id, attempt, ?delay, "the task failed and runs again");
+            tracing::info!(%task, %id, attempt, ?delay, failure, "the task failed and runs again");
         }
         Verdict::Snooze(delay) => {
             tracing::debug!(%task, %id, attempt, ?delay, "the task runs again later, as its body asks");

@@ -156,7 +156,7 @@ impl<B: Membership> Keeper<B> {
                 trouble.wait().await;
             }
             trouble.worked(&seat.queue);
-            tracing::info!(queue = %seat.queue, ?retention, "so many dead letters are kept");
+            tracing::info!(queue = %seat.queue, %retention, "the queue is told how many dead letters it keeps");
         }))
         .await;
     }

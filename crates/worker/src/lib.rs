@@ -39,6 +39,7 @@ mod lease;
 mod limits;
 mod panics;
 mod pump;
+mod queues;
 mod reconcile;
 mod recovery;
 mod reporter;

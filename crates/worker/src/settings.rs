@@ -1,12 +1,12 @@
 //! What can be set for a worker, with the limits of each.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use lovage_core::{NameError, QueueName, Retention, mib, mins, ms, secs};
+use lovage_core::{PROCESS_MEMORY_MIN, Retention, mib, mins, ms, secs, size_text};
 
 use crate::limits::rss_bytes;
+pub use crate::queues::{Queues, QueuesError};
 
 /// The slots of the async lane, and of the blocking one, unless set.
 const CONCURRENCY_DEFAULT: usize = 100;
@@ -26,168 +26,16 @@ const MAX_TASKS_PER_CHILD_DEFAULT: u32 = 100;
 const CONCURRENCY_MAX: usize = 65_536;
 const CPU_THREADS_MAX: usize = 1_024;
 const PROCESS_CONCURRENCY_MAX: usize = 1_024;
-/// A Rust program needs some of it before it runs anything.
-const PROCESS_MEMORY_MIN: u64 = mib(16);
+/// One dead letter fits, whatever its size: an envelope has at most 4 MiB, and a failure record little beside it.
+const DEAD_LETTERS_BYTES_MIN: u64 = mib(8);
+/// A letter that is cut sooner was kept for nobody.
+const DEAD_LETTERS_AGE_MIN: Duration = secs(1);
 const PROCESS_IDLE_MAX: Duration = mins(24 * 60);
 /// Below this a renewal every third of it is lost in the noise of a busy host.
 const LEASE_MIN: Duration = ms(300);
 const LEASE_MAX: Duration = mins(60);
 const SHUTDOWN_GRACE_MAX: Duration = mins(24 * 60);
 const PREFETCH_MAX: u16 = 1_000;
-
-/// The queues that a worker claims from, and in which order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Queues {
-    /// A queue is claimed from only when those before it are empty.
-    Strict(Vec<QueueName>),
-    /// The order is drawn anew for each round: a queue of weight 3 comes first three times as often as one of 1.
-    Weighted(Vec<(QueueName, u32)>),
-}
-
-/// Why a text names no queues.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum QueuesError {
-    /// A name is not valid.
-    #[error("{0}")]
-    Name(#[from] NameError),
-    /// A weight is not a number from 1 to 1000.
-    #[error("queue weight {text:?} in {entry:?} is not a number from 1 to 1000")]
-    Weight {
-        /// What stands for the weight.
-        text: String,
-        /// Where it stands.
-        entry: String,
-    },
-    /// Some queues have a weight and some have none.
-    #[error(
-        "{entry:?} has no weight while other queues have one; give every queue a weight (mail:3,default:1) or none (mail,default: strict order)"
-    )]
-    Mixed {
-        /// The queue without a weight.
-        entry: String,
-    },
-    /// A queue is named twice.
-    #[error("queue {queue} is named twice; name it once")]
-    Twice {
-        /// The queue.
-        queue: QueueName,
-    },
-    /// Nothing is named.
-    #[error("no queue is named; name at least one, for example `default`")]
-    Empty,
-}
-
-impl Queues {
-    /// All of the same weight.
-    pub fn even(names: impl IntoIterator<Item = QueueName>) -> Self {
-        Self::Weighted(names.into_iter().map(|name| (name, 1)).collect())
-    }
-
-    /// The names, in the order given.
-    pub fn names(&self) -> Vec<QueueName> {
-        self.weights().into_iter().map(|(name, _)| name).collect()
-    }
-
-    pub(crate) fn weights(&self) -> Vec<(QueueName, u32)> {
-        match self {
-            Self::Strict(names) => names.iter().map(|name| (name.clone(), 1)).collect(),
-            Self::Weighted(weights) => weights.clone(),
-        }
-    }
-
-    pub(crate) fn check(&self) -> Result<(), QueuesError> {
-        let names = self.names();
-        if names.is_empty() {
-            return Err(QueuesError::Empty);
-        }
-        for (place, name) in names.iter().enumerate() {
-            if names[..place].contains(name) {
-                return Err(QueuesError::Twice {
-                    queue: name.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// `mail:3,default:1` is weighted, `mail,default` is strict. A last part of digits behind a colon is a weight.
-impl FromStr for Queues {
-    type Err = QueuesError;
-
-    fn from_str(text: &str) -> Result<Self, QueuesError> {
-        let mut parsed = Vec::new();
-        for entry in text.split(',').map(str::trim).filter(|e| !e.is_empty()) {
-            parsed.push((entry, split_weight(entry)?));
-        }
-        let any_weight = parsed.iter().any(|(_, (_, weight))| weight.is_some());
-        let queues = if any_weight {
-            let weigh = |(entry, (name, weight)): (&str, (QueueName, Option<u32>))| match weight {
-                Some(weight) => Ok((name, weight)),
-                None => Err(QueuesError::Mixed {
-                    entry: entry.to_owned(),
-                }),
-            };
-            Self::Weighted(parsed.into_iter().map(weigh).collect::<Result<_, _>>()?)
-        } else {
-            Self::Strict(parsed.into_iter().map(|(_, (name, _))| name).collect())
-        };
-        queues.check()?;
-        Ok(queues)
-    }
-}
-
-fn split_weight(entry: &str) -> Result<(QueueName, Option<u32>), QueuesError> {
-    match entry.rsplit_once(':') {
-        Some((name, text)) if text.chars().all(|c| c.is_ascii_digit()) => {
-            let weight = text
-                .parse()
-                .ok()
-                .filter(|weight| (1..=1000).contains(weight));
-            let weight = weight.ok_or_else(|| QueuesError::Weight {
-                text: text.to_owned(),
-                entry: entry.to_owned(),
-            })?;
-            Ok((QueueName::parse(name)?, Some(weight)))
-        }
-        _ => Ok((QueueName::parse(entry)?, None)),
-    }
-}
-
-impl fmt::Display for Queues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weighted = matches!(self, Self::Weighted(_));
-        for (place, (name, weight)) in self.weights().iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            write!(f, "{comma}{name}")?;
-            if weighted {
-                write!(f, ":{weight}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl From<QueueName> for Queues {
-    fn from(name: QueueName) -> Self {
-        Self::Strict(vec![name])
-    }
-}
-
-impl From<Vec<QueueName>> for Queues {
-    /// In strict order.
-    fn from(names: Vec<QueueName>) -> Self {
-        Self::Strict(names)
-    }
-}
-
-impl<const N: usize> From<[QueueName; N]> for Queues {
-    /// In strict order.
-    fn from(names: [QueueName; N]) -> Self {
-        Self::Strict(names.into())
-    }
-}
 
 /// Where bodies of the process lane run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -301,16 +149,18 @@ impl Settings {
             1..=PROCESS_CONCURRENCY_MAX,
             "set about one process a core",
         )?;
-        within(
+        at_least(
             "process-memory",
-            &self.process_memory.unwrap_or(u64::MAX),
-            PROCESS_MEMORY_MIN..=u64::MAX,
+            self.process_memory,
+            PROCESS_MEMORY_MIN,
+            size_text,
             "set what a body needs and what the program has by itself, or leave it out for no limit",
         )?;
-        within(
+        at_least(
             "max-tasks-per-child",
-            &self.max_tasks_per_child,
-            1..=u32::MAX,
+            Some(self.max_tasks_per_child),
+            1,
+            |runs| runs.to_string(),
             "set 1 for a process of its own for each run",
         )?;
         span_within(
@@ -320,20 +170,15 @@ impl Settings {
             PROCESS_IDLE_MAX,
             "set how long a process may wait for the next run",
         )?;
-        within(
+        at_least(
             "max-tasks",
-            &self.max_tasks.unwrap_or(1),
-            1..=u64::MAX,
+            self.max_tasks,
+            1,
+            |tasks| tasks.to_string(),
             "set after how many runs another process shall take over, or leave it out for no limit",
         )?;
-        if let Some(limit) = self.max_rss.filter(|_| rss_bytes().is_none()) {
-            return Err(SettingsError {
-                setting: "max-rss",
-                value: limit.to_string(),
-                limit: String::from("left out on this system"),
-                advice: "only Linux tells a process what memory it uses",
-            });
-        }
+        self.check_max_rss()?;
+        self.check_dead_letters()?;
         if let Some(prefetch) = self.prefetch {
             within(
                 "prefetch",
@@ -357,6 +202,51 @@ impl Settings {
             "set a little less than what the supervisor waits before it kills",
         )
     }
+
+    /// A worker that has reached its limit when it starts would run nothing, end, and be started again, for ever.
+    fn check_max_rss(&self) -> Result<(), SettingsError> {
+        if self.max_rss.is_some() && rss_bytes().is_none() {
+            return Err(SettingsError {
+                setting: "max-rss",
+                value: self.max_rss.map(size_text).unwrap_or_default(),
+                limit: String::from("left out on this system"),
+                advice: "only Linux tells a process what memory it uses",
+            });
+        }
+        let used = rss_bytes().unwrap_or(0);
+        at_least(
+            "max-rss",
+            self.max_rss,
+            (used + used / 2).next_multiple_of(mib(1)),
+            size_text,
+            "a worker uses two thirds of that before it runs anything, and would end at once",
+        )
+    }
+
+    fn check_dead_letters(&self) -> Result<(), SettingsError> {
+        let kept = self.dead_letters.unwrap_or_default();
+        at_least(
+            "dead-letters-max",
+            kept.count,
+            1,
+            |count| count.to_string(),
+            "with less every task that fails for good vanishes at once; `all` keeps all",
+        )?;
+        at_least(
+            "dead-letters-age",
+            kept.age,
+            DEAD_LETTERS_AGE_MIN,
+            |age| format!("{age:?}"),
+            "set how long somebody may take to look at a task that failed for good",
+        )?;
+        at_least(
+            "dead-letters-bytes",
+            kept.bytes,
+            DEAD_LETTERS_BYTES_MIN,
+            size_text,
+            "with less a large task that fails for good may vanish at once",
+        )
+    }
 }
 
 fn within<N: PartialOrd + fmt::Display>(
@@ -374,6 +264,25 @@ fn within<N: PartialOrd + fmt::Display>(
         limit: format!("{} to {}", limits.start(), limits.end()),
         advice,
     })
+}
+
+/// `None` is no limit.
+fn at_least<N: PartialOrd>(
+    setting: &'static str,
+    value: Option<N>,
+    least: N,
+    show: impl Fn(N) -> String,
+    advice: &'static str,
+) -> Result<(), SettingsError> {
+    match value {
+        Some(value) if value < least => Err(SettingsError {
+            setting,
+            value: show(value),
+            limit: format!("at least {}", show(least)),
+            advice,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn span_within(
@@ -398,38 +307,8 @@ fn span_within(
 mod tests {
     use super::*;
 
-    #[test]
-    fn queues_are_read_as_strict_or_weighted() {
-        for (text, weighted, names) in [
-            ("mail,default", false, "mail default"),
-            ("mail:3, default:1", true, "mail default"),
-            ("mail:eu", false, "mail:eu"),
-            ("mail:eu:2", true, "mail:eu"),
-        ] {
-            let queues: Queues = text.parse().unwrap();
-            assert_eq!(matches!(queues, Queues::Weighted(_)), weighted, "{text}");
-            let read: Vec<_> = queues.names().iter().map(ToString::to_string).collect();
-            assert_eq!(read.join(" "), names, "{text}");
-        }
-    }
-
-    #[test]
-    fn bad_queues_are_refused_with_what_to_do() {
-        for (text, part) in [
-            ("", "name at least one"),
-            (",", "name at least one"),
-            (
-                "mail:0",
-                "\"0\" in \"mail:0\" is not a number from 1 to 1000",
-            ),
-            ("mail:9999999999", "from 1 to 1000"),
-            ("mail:3,default", "give every queue a weight"),
-            ("mail,mail", "queue mail is named twice"),
-            ("ma il", "' ' at byte 2"),
-        ] {
-            let error = text.parse::<Queues>().unwrap_err().to_string();
-            assert!(error.contains(part), "{text:?}: {error}");
-        }
+    fn kept(count: Option<u64>, age: Option<Duration>, bytes: Option<u64>) -> Retention {
+        Retention { count, age, bytes }
     }
 
     #[test]
@@ -459,6 +338,26 @@ mod tests {
             (
                 with(|s| s.shutdown_grace = Duration::MAX),
                 "it must be 0ns to 86400s",
+            ),
+            (
+                with(|s| s.process_memory = Some(mib(1))),
+                "process-memory is 1MiB, it must be at least 16MiB; set",
+            ),
+            (
+                with(|s| s.max_rss = Some(mib(1))),
+                "max-rss is 1MiB, it must be at least ",
+            ),
+            (
+                with(|s| s.dead_letters = Some(kept(Some(0), None, None))),
+                "dead-letters-max is 0, it must be at least 1; with less",
+            ),
+            (
+                with(|s| s.dead_letters = Some(kept(None, Some(ms(999)), None))),
+                "dead-letters-age is 999ms, it must be at least 1s; set",
+            ),
+            (
+                with(|s| s.dead_letters = Some(kept(None, None, Some(mib(7))))),
+                "dead-letters-bytes is 7MiB, it must be at least 8MiB; with less",
             ),
         ] {
             assert!(error.contains(part), "{error}");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
@@ -20,7 +21,12 @@ use crate::settings::{Queues, QueuesError, Settings, SettingsError};
 /// Each flag can be set by its environment variable and, under the same name, in the file that --config names; a flag
 /// counts before the environment, the environment before the file.
 #[derive(Clone, Debug, Default, Parser, Deserialize)]
-#[command(name = "worker", version)]
+#[command(
+    name = "worker",
+    version,
+    after_help = "Exit codes: 0 if a signal ended it, or a limit of its own; 1 if somebody must act, such as on a wrong \
+                  password or a setting out of its limits; 2 if the flags make no sense."
+)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Args {
@@ -69,21 +75,25 @@ pub struct Args {
     #[arg(long, env = "LOVAGE_UNKNOWN_TASK_GRACE", value_name = "SPAN", value_parser = parse_span)]
     #[serde(deserialize_with = "span_in_file")]
     pub unknown_task_grace: Option<Duration>,
-    /// How many dead letters each of its queues keeps; what is beyond is cut, oldest first, and counted. This and the
-    /// next two are set for the queue when the worker starts [default: as it is set, at first all]
+    /// How many dead letters each queue keeps, or `all`; beyond it the oldest are cut, and counted. Set for its queues when
+    /// the worker starts, with --dead-letters-age and --dead-letters-bytes [default: as it is set, at first all]
     #[arg(long, env = "LOVAGE_DEAD_LETTERS_MAX", value_name = "N")]
-    pub dead_letters_max: Option<u64>,
-    /// How long each dead letter is kept
+    #[serde(deserialize_with = "kept_in_file")]
+    pub dead_letters_max: Option<Kept>,
+    /// How long each queue keeps a dead letter, for example 30d. Set as --dead-letters-max is [default: as that]
     #[arg(long, env = "LOVAGE_DEAD_LETTERS_AGE", value_name = "SPAN", value_parser = parse_span)]
     #[serde(deserialize_with = "span_in_file")]
     pub dead_letters_age: Option<Duration>,
-    /// How many bytes the dead letters of a queue may take together
-    #[arg(long, env = "LOVAGE_DEAD_LETTERS_BYTES", value_name = "N")]
+    /// How much the dead letters of a queue may take together, for example 100MiB. Set as --dead-letters-max is
+    /// [default: as that]
+    #[arg(long, env = "LOVAGE_DEAD_LETTERS_BYTES", value_name = "SIZE", value_parser = parse_size)]
+    #[serde(deserialize_with = "size_in_file")]
     pub dead_letters_bytes: Option<u64>,
     /// After how many runs the worker drains and ends with status 0, for another to take its place [default: no limit]
     #[arg(long, env = "LOVAGE_MAX_TASKS", value_name = "N")]
     pub max_tasks: Option<u64>,
-    /// With how much memory in RAM it does so, for example 2GiB; child processes do not count [default: no limit]
+    /// With how much memory in RAM the worker drains and ends with status 0, for another to take its place, for example
+    /// 2GiB; child processes do not count [default: no limit]
     #[arg(long, env = "LOVAGE_MAX_RSS", value_name = "SIZE", value_parser = parse_size)]
     #[serde(deserialize_with = "size_in_file")]
     pub max_rss: Option<u64>,
@@ -103,6 +113,27 @@ pub struct Args {
     #[arg(long, env = "LOVAGE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
+}
+
+/// How many dead letters a queue keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Whatever their number.
+    All,
+    /// So many.
+    AtMost(u64),
+}
+
+impl FromStr for Kept {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let number = text.parse().map(Self::AtMost);
+        number.map_err(|_| format!("{text:?} is no number; write how many are kept, or all"))
+    }
 }
 
 /// Why a configuration makes no sense.
@@ -142,6 +173,15 @@ impl Args {
     /// The worker's settings, defaults filled in.
     pub fn settings(&self) -> Settings {
         let default = Settings::default();
+        let retention = Retention {
+            count: match self.dead_letters_max {
+                Some(Kept::AtMost(count)) => Some(count),
+                Some(Kept::All) | None => None,
+            },
+            age: self.dead_letters_age,
+            bytes: self.dead_letters_bytes,
+        };
+        let is_set = self.dead_letters_max.is_some() || !retention.is_unlimited();
         Settings {
             queues: self.queues.clone(),
             concurrency: self.concurrency.unwrap_or(default.concurrency),
@@ -165,12 +205,7 @@ impl Args {
                 .unknown_task_grace
                 .unwrap_or(default.unknown_task_grace),
             prefetch: self.prefetch,
-            dead_letters: Some(Retention {
-                count: self.dead_letters_max,
-                age: self.dead_letters_age,
-                bytes: self.dead_letters_bytes,
-            })
-            .filter(|retention| !retention.is_unlimited()),
+            dead_letters: is_set.then_some(retention),
         }
     }
 
@@ -199,6 +234,20 @@ impl Args {
             log_format: self.log_format.or(under.log_format),
             config: self.config.or(under.config),
         }
+    }
+}
+
+/// A number, or a text as of the flag.
+fn kept_in_file<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Kept>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Text(String),
+    }
+    match Written::deserialize(value)? {
+        Written::Number(count) => Ok(Some(Kept::AtMost(count))),
+        Written::Text(text) => text.parse().map(Some).map_err(D::Error::custom),
     }
 }
 
@@ -248,7 +297,9 @@ mod tests {
             "--dead-letters-max",
             "500",
             "--dead-letters-age",
-            "24h",
+            "30d",
+            "--dead-letters-bytes",
+            "100MiB",
             "--log-format",
             "json",
             "--health",
@@ -276,14 +327,22 @@ mod tests {
             ("eu-1", Some(1))
         );
         let kept = settings.dead_letters.unwrap();
-        assert_eq!((kept.count, kept.age), (Some(500), Some(mins(24 * 60))));
+        let expected = Retention {
+            count: Some(500),
+            age: Some(mins(30 * 24 * 60)),
+            bytes: Some(100 << 20),
+        };
+        assert_eq!(kept, expected);
         assert_eq!(args.log_format(), LogFormat::Json);
     }
 
     #[test]
     fn bad_values_are_refused_with_value_limit_and_advice() {
         for (flags, parts) in [
-            (["--lease", "15"], ["\"15\" is not a span", "15s, 2m or 1h"]),
+            (
+                ["--lease", "15"],
+                ["\"15\" is not a span", "15s, 2m, 1h or 30d"],
+            ),
             (
                 ["--lease", "1ms"],
                 ["lease is 1ms, it must be 300ms to", "longest silence"],
@@ -295,6 +354,17 @@ mod tests {
             (["--concurrency", "many"], ["'many'", "--concurrency"]),
             (["--queues", "mail:0"], ["\"0\"", "from 1 to 1000"]),
             (["--queues", "a b"], ["' '", "ASCII letters"]),
+            (
+                ["--dead-letters-max", "0"],
+                [
+                    "dead-letters-max is 0, it must be at least 1",
+                    "`all` keeps all",
+                ],
+            ),
+            (
+                ["--dead-letters-max", "many"],
+                ["\"many\" is no number", "or all"],
+            ),
             (["--log-format", "xml"], ["'xml'", "text, json"]),
             (["--health", "8080"], ["'8080'", "--health"]),
             (
@@ -306,6 +376,21 @@ mod tests {
             for part in parts {
                 assert!(error.contains(part), "{flags:?}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_queue_is_told_to_keep_all_its_dead_letters() {
+        let told = |flags: &[&str]| parse(flags).unwrap().settings().dead_letters;
+        assert_eq!(told(&[]), None);
+        let all = Some(Retention::default());
+        assert_eq!(told(&["--dead-letters-max", "all"]), all);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for (text, expected) in [("\"all\"", None), ("7", Some(7)), ("\"7\"", Some(7))] {
+            std::fs::write(&file, format!("dead-letters-max = {text}")).unwrap();
+            let told = told(&["--config", path]).unwrap();
+            assert_eq!(told.count, expected, "{text}");
         }
     }
 
