@@ -16,6 +16,7 @@ mod leases;
 mod losses;
 mod outages;
 mod processes;
+mod roles;
 mod schedule;
 mod secrets;
 mod sentinels;
