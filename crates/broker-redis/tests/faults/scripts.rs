@@ -231,7 +231,10 @@ impl Prepared {
     async fn new(broker: &RedisBroker) -> Self {
         let mail = mail();
         let lost = WorkerId::random();
-        broker.register(lost, &mail, ms(1)).await.unwrap();
+        broker.register(lost, &mail, LEASE).await.unwrap();
+        send(broker, 1).await;
+        claim(broker, lost, 1).await;
+        broker.renew(lost, &mail, ms(1)).await.unwrap();
         let worker = worker(broker).await;
         // The dead, a lost and a ghost.
         let ids = send(broker, 4).await;
@@ -259,7 +262,7 @@ impl Prepared {
         let tasks = vec![at_level(0), at_level(9), later.encode().unwrap()];
         broker.enqueue(&mail, tasks).await.unwrap();
         let ready = send(broker, 1).await[0];
-        // Another look, and the lost one is forgotten.
+        // Another look, and the lost one's task is taken back, and it is forgotten.
         broker.recover(&mail, ms(0)).await.unwrap();
         Self {
             worker,

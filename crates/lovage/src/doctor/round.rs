@@ -1,4 +1,4 @@
-//! The order of an examination: all keys, then queue by queue, then the schedules and the servers.
+//! The order of an examination: the servers, all keys, then queue by queue, then the schedules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
