@@ -97,6 +97,8 @@ pub(crate) type Position = (Reverse<Priority>, i64);
 pub(crate) struct Member {
     /// When its lease ends.
     pub(crate) lease_end: Millis,
+    /// The span that its lease had at its last renewal.
+    pub(crate) lease: Duration,
     /// When recovery last looked at it; the epoch if it never has.
     pub(crate) looked_at: Millis,
     /// What it last said of itself, and when.
@@ -122,6 +124,14 @@ pub(crate) enum Suspicion {
     },
     /// Its tasks are being taken back: it is dead for good.
     Taken,
+}
+
+impl Member {
+    /// Makes its lease end `lease` from now.
+    pub(crate) fn renew(&mut self, lease: Duration, now: Millis) {
+        self.lease = lease;
+        self.lease_end = now.plus(lease);
+    }
 }
 
 impl Queue {

@@ -16,7 +16,7 @@ local PROMOTED_BYTES_MAX, REPLY_BYTES_MAX = 4 * 1024 * 1024, 8 * 1024 * 1024
 local now, max = now_of(ARGV[1]), tonumber(ARGV[3])
 local settings = redis.call('HMGET', meta, ARGV[2], 'used', 'fence', 'partitions')
 if (settings[4] or '') ~= ARGV[4] then return {'moved', settings[4] or ''} end
-local lease, used, fence = tonumber(settings[1]), settings[2] or '', tonumber(settings[3]) or 0
+local lease, used, fence = lease_of(settings[1]), settings[2] or '', tonumber(settings[3]) or 0
 if not lease or lease <= now then return 'no_lease' end
 local held = redis.call('HLEN', active)
 if has(used, 'g') or has(used, 'f') or has(used, 'u') then

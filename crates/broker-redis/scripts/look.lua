@@ -9,7 +9,7 @@ local READY = 5
 local now = now_of(ARGV[1])
 local settings = redis.call('HMGET', meta, ARGV[2], 'used', 'partitions')
 if (settings[3] or '') ~= ARGV[3] then return {'moved', settings[3] or ''} end
-local lease, used, next_due, left = tonumber(settings[1]), settings[2] or '', nil, 0
+local lease, used, next_due, left = lease_of(settings[1]), settings[2] or '', nil, 0
 if not lease or lease <= now then return 'no_lease' end
 if has(used, 's') then next_due = earliest(scheduled) end
 if next_due and next_due <= now then left = 1 end

@@ -27,17 +27,27 @@ local used = leases[1] or ''
 local suspicions = redis.call('HMGET', suspects, unpack(workers))
 
 -- Decide, without a write.
-local looks, cleared, suspected, lost = {}, {}, {}, {}
+local looks, cleared, suspected, lost, set_back = {}, {}, {}, {}, {}
+-- Behind all others, also where the clock is behind the looks of before.
+local looked = math.max(now, tonumber(redis.call('ZRANGE', identities, -1, -1, 'WITHSCORES')[2]) + 1)
 for i = 1, #workers do
-  local worker, ends, suspicion = workers[i], tonumber(leases[i + 1]) or 0, suspicions[i]
-  looks[#looks + 1], looks[#looks + 2] = digits(now), worker
+  local worker, suspicion = workers[i], suspicions[i]
+  local ends, span = lease_of(leases[i + 1])
+  ends = ends or 0
+  looks[#looks + 1], looks[#looks + 2] = digits(looked), worker
   if suspicion == 'dead' then
     lost[#lost + 1] = worker
   elseif now < ends then
+    -- Longer than it can be: the clock was set back. Counted anew from here, it ends no earlier than it was to, and the
+    -- tasks of a dead worker do not wait until the clock is there again.
+    if span and now + span < ends then
+      set_back[#set_back + 1], set_back[#set_back + 2] = fields[i + 1], lease_text(span, now)
+    end
     if suspicion then cleared[#cleared + 1] = worker end
   else
     local suspected_end, looked_at = string.match(suspicion or '', '^(%d+):(%d+)$')
-    if suspected_end ~= digits(ends) then
+    -- A look that is still to come is none.
+    if suspected_end ~= digits(ends) or now < tonumber(looked_at) then
       suspected[#suspected + 1], suspected[#suspected + 2] = worker, digits(ends) .. ':' .. digits(now)
     elseif patience <= now - tonumber(looked_at) then
       lost[#lost + 1] = worker
@@ -172,6 +182,7 @@ if 0 < #records then
 end
 write('HDEL', reports, forgotten)
 write('ZADD', identities, looks)
+write('HSET', meta, set_back)
 write('HSET', suspects, suspected)
 write('HDEL', suspects, cleared)
 local ended_leases = {}

@@ -10,5 +10,5 @@ local refusal = wrong_type({meta, 'hash'})
 if refusal then return refusal end
 -- Never looked at: recovery looks at it next.
 redis.call('ZADD', identities, 'NX', 0, worker)
-redis.call('HSET', meta, lease_field, digits(math.min(now_of(ARGV[1]) + tonumber(ARGV[4]), MILLIS_MAX)))
+redis.call('HSET', meta, lease_field, lease_text(tonumber(ARGV[4]), now_of(ARGV[1])))
 return 'registered'

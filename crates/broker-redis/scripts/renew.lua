@@ -8,7 +8,6 @@ local CANCELLED_MAX, LOOKED_AT_MAX = 100, 1000
 
 if not redis.call('ZSCORE', identities, worker) then return 'lost' end
 if redis.call('HGET', suspects, worker) == 'dead' then return 'lost' end
-local lease = tonumber(redis.call('HGET', meta, lease_field)) or 0
 local cancelled = {}
 if redis.call('EXISTS', cancels) == 1 then
   -- All of them as a rule. Of more than 1000 a random part: the rest comes with later renewals.
@@ -18,7 +17,7 @@ if redis.call('EXISTS', cancels) == 1 then
     if marks[i] and #cancelled < CANCELLED_MAX then cancelled[#cancelled + 1] = marked[i] end
   end
 end
--- A lease only moves forward: a late request may be executed after a newer one.
-local ends = math.min(now_of(ARGV[1]) + tonumber(ARGV[4]), MILLIS_MAX)
-if lease < ends then redis.call('HSET', meta, lease_field, digits(ends)) end
+-- Counted from when this is executed, so that a late request ends no lease earlier than a newer one; unless Redis's clock
+-- was set back meanwhile, and then the lease has to follow it.
+redis.call('HSET', meta, lease_field, lease_text(tonumber(ARGV[4]), now_of(ARGV[1])))
 return cancelled

@@ -9,4 +9,6 @@ local offset, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 local workers, leases = redis.call('ZRANGE', identities, offset, offset + limit - 1), {}
 for i = #workers, math.max(that_fit(reports, workers, BYTES_MAX), 1) + 1, -1 do workers[i] = nil end
 for i = 1, #workers do leases[i] = ARGV[4] .. workers[i] end
-return {now_of(ARGV[1]), workers, hmget(meta, leases), hmget(reports, workers)}
+leases = hmget(meta, leases)
+for i = 1, #leases do leases[i] = digits(lease_of(leases[i]) or 0) end
+return {now_of(ARGV[1]), workers, leases, hmget(reports, workers)}

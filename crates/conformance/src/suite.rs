@@ -171,6 +171,7 @@ macro_rules! suite {
             }
             lease {
                 a_renewed_lease_lasts_from_the_renewal_on
+                a_renewed_lease_lasts_from_the_renewal_on_though_the_clock_was_set_back
                 a_lapsed_lease_may_be_renewed_until_recovery
                 an_identity_that_was_never_registered_is_lost
                 a_recovered_identity_is_dead_for_good
@@ -221,6 +222,9 @@ macro_rules! suite {
                 an_at_most_once_task_never_starts_twice
                 a_cancelled_task_of_a_lost_worker_is_gone
                 every_lost_worker_is_taken_from
+                a_clock_that_was_set_back_strands_no_lost_worker
+                a_clock_that_was_set_back_between_the_looks_starts_them_over
+                a_clock_that_was_set_back_keeps_no_worker_from_its_turn
                 a_large_recovery_takes_several_calls
                 recovery_of_an_empty_queue_does_nothing
                 concurrent_recoveries_count_each_loss_once

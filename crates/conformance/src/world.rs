@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lovage_core::{
     Awaited, Batch, Broker, Claim, Clock, Conflict, Control, Delivery, Encoded, Enqueued, Envelope,
     Inspect, Lock, LockKey, ManualClock, Membership, Millis, Outcome, Place, QueueName, Recovered,
-    Results, Settled, Settlement, TaskId, TaskName, Until, Verdict, WorkerId, ms, secs,
+    Results, Settled, Settlement, TaskId, TaskName, Until, Verdict, WorkerId, ms, secs, span_ms,
 };
 
 use crate::harness::Harness;
@@ -69,6 +69,12 @@ impl<H: Harness> World<H> {
     /// Lets time pass.
     pub fn advance(&self, span: Duration) {
         self.clock.advance(span);
+    }
+
+    /// Sets the clock back, as somebody does, a time server or a failover.
+    pub fn set_back(&self, span: Duration) {
+        self.clock
+            .set(Millis::new(self.now().get() - span_ms(span)));
     }
 
     /// A fresh worker with a lease.

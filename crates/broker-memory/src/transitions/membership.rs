@@ -15,7 +15,7 @@ impl Queue {
         let member = self.members.entry(worker).or_default();
         let lives = member.suspicion != Suspicion::Taken;
         if lives {
-            member.lease_end = now.plus(lease);
+            member.renew(lease, now);
         }
         lives
     }
@@ -24,8 +24,7 @@ impl Queue {
     pub(crate) fn renew(&mut self, worker: WorkerId, lease: Duration, now: Millis) -> Renewal {
         match self.members.get_mut(&worker) {
             Some(member) if member.suspicion != Suspicion::Taken => {
-                // A lease only moves forward: a late request may be executed after a newer one.
-                member.lease_end = member.lease_end.max(now.plus(lease));
+                member.renew(lease, now);
             }
             _ => return Renewal::Lost,
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use lovage_core::envelope::edit;
 use lovage_core::{
     Failure, FailureKind, Fence, LOSSES_KEPT_MAX, LOSSES_MAX, Loss, LostWorker, Millis, Place,
-    Recovered, TaskId, WorkerId,
+    Recovered, TaskId, WorkerId, ms,
 };
 
-use crate::queue::{Queue, Spot, Suspicion};
+use crate::queue::{Member, Queue, Spot, Suspicion};
 
 /// The most identities that one call looks at, and the most tasks that it takes back: as in Redis, where a call must
 /// stay short.
@@ -21,8 +21,13 @@ impl Queue {
     pub(crate) fn recover(&mut self, patience: Duration, now: Millis) -> Recovered {
         let mut taken: Vec<(Fence, TaskId)> = Vec::new();
         let mut more = false;
+        // Behind all others, also where the clock is behind the looks of before.
+        let last = self.members.values().map(|member| member.looked_at).max();
+        let looked = now.max(last.unwrap_or_default().plus(ms(1)));
         for worker in self.longest_unseen() {
-            if self.is_given_up(worker, patience, now) {
+            let member = self.members.get_mut(&worker).expect("it was just listed");
+            member.looked_at = looked;
+            if member.is_given_up(patience, now) {
                 more |= self.take_from(worker, &mut taken);
             }
         }
@@ -54,32 +59,6 @@ impl Queue {
         seen.sort_unstable();
         seen.truncate(LOOKED_AT_MAX);
         seen.into_iter().map(|(_, worker)| worker).collect()
-    }
-
-    /// Whether two looks, `patience` apart, found the same lease ended. A broker that was itself away longer than the
-    /// leases finds all of them ended at its first look; by the second its workers have renewed them.
-    fn is_given_up(&mut self, worker: WorkerId, patience: Duration, now: Millis) -> bool {
-        let member = self.members.get_mut(&worker).expect("it was just listed");
-        member.looked_at = now;
-        member.suspicion = match member.suspicion {
-            Suspicion::Taken => Suspicion::Taken,
-            _ if now < member.lease_end => Suspicion::None,
-            Suspicion::Lapsed {
-                lease_end,
-                looked_at,
-            } if lease_end == member.lease_end => {
-                if looked_at.plus(patience) <= now {
-                    Suspicion::Taken
-                } else {
-                    member.suspicion
-                }
-            }
-            _ => Suspicion::Lapsed {
-                lease_end: member.lease_end,
-                looked_at: now,
-            },
-        };
-        member.suspicion == Suspicion::Taken
     }
 
     /// Adds what the worker holds to `taken`, up to the most of a call. Answers whether it holds more than that.
@@ -159,5 +138,37 @@ impl Queue {
         recovered.buried += 1;
         self.bury(id, failure, now);
         loss
+    }
+}
+
+impl Member {
+    /// Whether two looks, `patience` apart, found the same lease ended. A broker that was itself away longer than the
+    /// leases finds all of them ended at its first look; by the second its workers have renewed them.
+    fn is_given_up(&mut self, patience: Duration, now: Millis) -> bool {
+        self.suspicion = match self.suspicion {
+            Suspicion::Taken => Suspicion::Taken,
+            _ if now < self.lease_end => {
+                // One that is longer than it can be: the clock was set back. Counted anew from here, it ends no earlier
+                // than it was to, and the tasks of a dead worker do not wait until the clock is there again.
+                self.lease_end = self.lease_end.min(now.plus(self.lease));
+                Suspicion::None
+            }
+            // A look that is still to come is none.
+            Suspicion::Lapsed {
+                lease_end,
+                looked_at,
+            } if lease_end == self.lease_end && looked_at <= now => {
+                if looked_at.plus(patience) <= now {
+                    Suspicion::Taken
+                } else {
+                    self.suspicion
+                }
+            }
+            _ => Suspicion::Lapsed {
+                lease_end: self.lease_end,
+                looked_at: now,
+            },
+        };
+        self.suspicion == Suspicion::Taken
     }
 }

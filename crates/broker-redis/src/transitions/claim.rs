@@ -27,7 +27,8 @@ static CLAIM: LazyLock<Script> = script!(
         "envelope",
         "places",
         "dead_bytes",
-        "locks"
+        "locks",
+        "lease"
     ]
 );
 

@@ -14,7 +14,7 @@ use crate::reply::{count, list, number, word};
 use crate::script::{Script, script};
 use crate::transitions::{Answer, moved};
 
-static LOOK: LazyLock<Script> = script!("look", Run, ["now", "places"]);
+static LOOK: LazyLock<Script> = script!("look", Run, ["now", "places", "lease"]);
 
 /// What a claim would say of a partition.
 pub(crate) struct Looked {

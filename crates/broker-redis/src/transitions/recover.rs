@@ -25,7 +25,8 @@ static RECOVER: LazyLock<Script> = script!(
         "dead_bytes",
         "dead",
         "losses",
-        "locks"
+        "locks",
+        "lease"
     ]
 );
 

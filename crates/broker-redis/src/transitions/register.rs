@@ -11,7 +11,8 @@ use crate::keys::lease_field;
 use crate::reply::word;
 use crate::script::{Script, script};
 
-static REGISTER: LazyLock<Script> = script!("register", Run, ["now", "envelope", "places"]);
+static REGISTER: LazyLock<Script> =
+    script!("register", Run, ["now", "envelope", "places", "lease"]);
 
 pub(crate) async fn register(
     shared: &Shared,

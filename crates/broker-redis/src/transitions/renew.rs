@@ -11,7 +11,7 @@ use crate::keys::lease_field;
 use crate::reply::{id, list, word};
 use crate::script::{Script, script};
 
-static RENEW: LazyLock<Script> = script!("renew", Run, ["now", "chunks", "envelope"]);
+static RENEW: LazyLock<Script> = script!("renew", Run, ["now", "chunks", "envelope", "lease"]);
 
 pub(crate) async fn renew(
     shared: &Shared,

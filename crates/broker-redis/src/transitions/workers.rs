@@ -13,7 +13,7 @@ use crate::keys::LEASE_FIELDS;
 use crate::reply::{bytes, list, number};
 use crate::script::{Script, script};
 
-static WORKERS: LazyLock<Script> = script!("workers", Run, ["now", "chunks"]);
+static WORKERS: LazyLock<Script> = script!("workers", Run, ["now", "chunks", "lease"]);
 
 pub(crate) async fn workers(
     shared: &Shared,

@@ -1,7 +1,7 @@
 //! What holds for identities and their leases.
 
 use lovage_core::{
-    Broker, Claim, Control, Membership, Place, Renewal, Verdict, WorkerId, ms, secs,
+    Broker, Claim, Control, Membership, Place, Renewal, Verdict, WorkerId, hours, ms, secs,
 };
 
 use crate::world::{almost, done, queue};
@@ -23,6 +23,22 @@ pub async fn a_renewed_lease_lasts_from_the_renewal_on(harness: impl Harness) {
         world.advance(almost(LEASE));
         assert_eq!(renew(&world, worker).await, held());
     }
+    world.advance(almost(LEASE));
+    assert!(matches!(
+        world.try_claim(worker, 1).await,
+        Claim::Granted(_)
+    ));
+    world.advance(ms(1));
+    assert_eq!(world.try_claim(worker, 1).await, Claim::NoLease);
+}
+
+pub async fn a_renewed_lease_lasts_from_the_renewal_on_though_the_clock_was_set_back(
+    harness: impl Harness,
+) {
+    let world = World::start(harness).await;
+    let worker = world.worker().await;
+    world.set_back(hours(1));
+    assert_eq!(renew(&world, worker).await, held());
     world.advance(almost(LEASE));
     assert!(matches!(
         world.try_claim(worker, 1).await,

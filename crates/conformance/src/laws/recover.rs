@@ -2,7 +2,7 @@
 
 use lovage_core::{
     Ack, Broker, Control, Cut, Envelope, FailureKind, Inspect, LOSSES_MAX, Membership, Place,
-    Recovered, Renewal, TaskId, Verdict, ms, secs,
+    Recovered, Renewal, TaskId, Verdict, hours, ms, secs,
 };
 
 use crate::world::{almost, done, ids_of};
@@ -226,6 +226,57 @@ pub async fn every_lost_worker_is_taken_from(harness: impl Harness) {
     claimed.sort_unstable();
     sent.sort_unstable();
     assert_eq!(claimed, sent);
+}
+
+/// By an operator, a time server or a failover. Nobody knows how much of the lease was left, so it is counted anew.
+pub async fn a_clock_that_was_set_back_strands_no_lost_worker(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let lost = world.worker().await;
+    world.send(1).await;
+    world.claim_one(lost).await;
+    world.set_back(hours(1));
+    assert_eq!(world.recover().await, NOTHING);
+    world.advance(almost(LEASE));
+    assert_eq!(world.recover().await, NOTHING);
+    world.advance(PATIENCE);
+    assert_eq!(world.recover().await, NOTHING, "the first look");
+    world.advance(PATIENCE);
+    assert_eq!(world.recover().await, released(1));
+}
+
+pub async fn a_clock_that_was_set_back_between_the_looks_starts_them_over(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let lost = world.worker().await;
+    world.send(1).await;
+    world.claim_one(lost).await;
+    world.advance(hours(2));
+    assert_eq!(world.recover().await, NOTHING);
+    world.set_back(hours(1));
+    assert_eq!(world.recover().await, NOTHING);
+    world.advance(almost(PATIENCE));
+    assert_eq!(world.recover().await, NOTHING);
+    world.advance(ms(1));
+    assert_eq!(world.recover().await, released(1));
+}
+
+/// There are more of them than one call looks at.
+pub async fn a_clock_that_was_set_back_keeps_no_worker_from_its_turn(harness: impl Harness) {
+    const WORKERS: u64 = 100;
+    let world = World::start(harness).await;
+    for _ in 0..WORKERS {
+        let worker = world.worker().await;
+        world.send(1).await;
+        world.claim_one(worker).await;
+    }
+    let each_is_looked_at =
+        async || world.recover().await.released + world.recover().await.released;
+    assert_eq!(each_is_looked_at().await, 0);
+    world.set_back(hours(1));
+    assert_eq!(each_is_looked_at().await, 0);
+    world.advance(LEASE);
+    assert_eq!(each_is_looked_at().await, 0);
+    world.advance(PATIENCE);
+    assert_eq!(each_is_looked_at().await, WORKERS);
 }
 
 /// A script of unbounded work would stop everybody. Between the calls the identity is dead already: nothing may join

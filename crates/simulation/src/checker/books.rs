@@ -1,6 +1,7 @@
 //! The books: where each task is, by what the broker did, and what that allows next.
 
 mod ends;
+mod lease;
 mod sends;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use lovage_core::{
     Ack, Enqueued, Envelope, Event as Move, Millis, Place, QueueName, TaskId, Until, When,
 };
 
+use self::lease::Lease;
 use super::keys::Keys;
 use crate::history::{Event, Identity, Run, Said, What};
 use crate::work::{Job, RETRIES};
@@ -23,7 +25,7 @@ pub(super) struct Books<'a> {
     owing: BTreeMap<TaskId, Millis>,
     /// Whose death each callback is of, and whether it was stored.
     calls: BTreeMap<TaskId, (TaskId, Millis, bool)>,
-    leases: BTreeMap<Identity, Millis>,
+    leases: BTreeMap<Identity, Lease>,
     /// When each identity was given its lease last.
     leased_at: BTreeMap<Identity, Duration>,
     /// By how many milliseconds the broker's clock is ahead of all others.
@@ -137,8 +139,11 @@ impl<'a> Books<'a> {
             }
             What::Leased(by, until) => {
                 self.leased_at.insert(*by, event.at);
-                let lease = self.leases.entry(*by).or_default();
-                *lease = (*lease).max(*until);
+                let lease = Lease {
+                    until: *until,
+                    over: event.at + until.since(event.now),
+                };
+                self.leases.insert(*by, lease);
                 Ok(())
             }
             What::Claimed {
@@ -155,7 +160,7 @@ impl<'a> Books<'a> {
                 verdict,
                 stale,
             } => self.settled((*by, fence.number), *id, *verdict, *stale, event),
-            What::Taken(id, place) => self.taken(*id, *place, event.now),
+            What::Taken(id, place) => self.taken(*id, *place, event),
             What::Cancelled(id, place) => self.cancelled(*id, *place),
             What::Revived(id, revived) => self.revived(*id, *revived, event),
             What::Owed { id, died_at, call } => {
@@ -228,8 +233,9 @@ impl<'a> Books<'a> {
         if task.place == Place::Scheduled {
             task.go(Move::Due)?;
         }
-        if lease <= event.now {
-            return Err(format!("claimed by {by}, whose lease has ended at {lease}"));
+        if lease.until <= event.now {
+            let until = lease.until;
+            return Err(format!("claimed by {by}, whose lease has ended at {until}"));
         }
         if fence <= task.fence_max {
             return Err(format!(
@@ -339,9 +345,10 @@ impl<'a> Books<'a> {
         }
         for (other, holder) in &task.running {
             let lease = self.leases.get(holder).copied().unwrap_or_default();
-            if event.now < lease {
+            if lease.lasts(event) {
                 return Err(format!(
-                    "begins by fence {fence} while it runs by fence {other}, whose lease lasts until {lease}"
+                    "begins by fence {fence} while it runs by fence {other}, whose lease lasts until {}",
+                    lease.until
                 ));
             }
         }

@@ -6,16 +6,18 @@ use super::{Books, Checked, refuse};
 use crate::history::Event;
 
 impl Books<'_> {
-    pub(super) fn taken(&mut self, id: TaskId, place: Place, now: Millis) -> Checked {
+    pub(super) fn taken(&mut self, id: TaskId, place: Place, event: &Event) -> Checked {
+        let now = event.now;
         let early = self.is_early(id);
         let task = self.tasks.get_mut(&id).ok_or("it was never stored")?;
         let Some((by, _)) = task.held.filter(|_| task.place == Place::Active) else {
             return Err("recovery took it, and nobody held it".into());
         };
         let lease = self.leases.get(&by).copied().unwrap_or_default();
-        if now < lease {
+        if lease.lasts(event) {
             return Err(format!(
-                "recovery took it from {by}, whose lease lasts until {lease}"
+                "recovery took it from {by}, whose lease lasts until {}",
+                lease.until
             ));
         }
         task.losses += 1;
