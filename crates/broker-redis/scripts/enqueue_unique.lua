@@ -33,7 +33,7 @@ local function waits(id, key)
 end
 
 -- What this call decides: new tasks, those whose place is taken with what takes it, keys, and sends to be remembered.
-local fresh, n_fresh, places, n_places, taken, remembered = {}, 0, {}, 0, {}, {}
+local fresh, n_fresh, places, n_places, taken, remembered, sent_as = {}, 0, {}, 0, {}, {}, {}
 local positions, kinds, known = {}, {}, {}
 
 -- Who holds the key of a lock: by this call, or before it. A lock whose task is gone, as when somebody has emptied the
@@ -110,15 +110,20 @@ end
 
 for at = 4, #ARGV, 4 do
   local id, span = ARGV[at], ARGV[at + 3]
-  local once = span ~= '' and onces .. hex(id)
-  local before = once and redis.call('GET', once)
+  -- The last four bytes are those of a lock's key, which says nothing of which send it is.
+  local once = span ~= '' and onces .. hex(string.sub(id, 1, 12)) .. '00000000'
+  local before = once and not sent_as[once] and redis.call('GET', once)
+  if before and now < (tonumber(string.sub(before, 17)) or 0) then sent_as[once] = string.sub(before, 1, 16) end
   local kind, as
-  if before and now < (tonumber(string.sub(before, 17)) or 0) then
-    as = string.sub(before, 1, 16)
+  if once and sent_as[once] then
+    as = sent_as[once]
     kind = as == id and 'duplicate' or 'existing'
   else
     kind, as = decide(id, ARGV[at + 1], ARGV[at + 2])
-    if once then remembered[#remembered + 1] = {key = once, id = as, ends = now + tonumber(span)} end
+    if once then
+      remembered[#remembered + 1] = {key = once, id = as, ends = now + tonumber(span)}
+      sent_as[once] = as
+    end
   end
   if kind then
     positions[#positions + 1], kinds[#kinds + 1], known[#known + 1] = (at - 4) / 4, kind, as

@@ -149,6 +149,18 @@ async fn sends_under_one_idempotency_key_are_one_task_for_their_span() {
 }
 
 #[tokio::test]
+async fn sends_of_a_unique_task_under_one_idempotency_key_are_one_task() {
+    let kit = TestKit::new();
+    let send = |shop| kit.client().send(refresh(shop)).idempotency_key("order-17");
+    let first = send(7).await.unwrap();
+    assert_eq!(kit.run_ready().await, 1);
+    for again in [send(7), send(8), send(8).not_unique()] {
+        assert_eq!(id_of(&again.await.unwrap()), (first.id(), false));
+    }
+    assert_eq!(kit.run_ready().await, 0);
+}
+
+#[tokio::test]
 async fn a_cancelled_task_is_not_sent_again_by_its_key() {
     let kit = TestKit::new();
     let send = || kit.client().send(plain(1)).idempotency_key("order-17");

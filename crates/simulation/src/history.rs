@@ -8,6 +8,8 @@ use std::time::Duration;
 use lovage_core::{Enqueued, Fence, Millis, Place, QueueName, Revived, TaskId, WorkerId};
 use tokio::time::Instant;
 
+use crate::client::is_sent;
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -283,11 +285,11 @@ impl fmt::Display for Identity {
 
 /// A task, as people read it: the number of one that a sender made, the start of any other id.
 pub fn short(id: TaskId) -> String {
-    let text = id.to_string();
-    match text.strip_prefix("00000000-0000-0000-0000-") {
-        Some(number) => format!("task {}", number.trim_start_matches('0')),
-        None => format!("task {}", &text[..8]),
+    if is_sent(id) {
+        let [.., a, b, c, d, _, _, _, _] = *id.as_bytes();
+        return format!("task {:x}", u32::from_be_bytes([a, b, c, d]));
     }
+    format!("task {}", &id.to_string()[..8])
 }
 
 impl fmt::Display for Event {

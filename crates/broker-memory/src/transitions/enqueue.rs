@@ -21,6 +21,24 @@ pub(crate) struct Incoming {
     pub(crate) remembered: Option<Duration>,
 }
 
+impl Incoming {
+    /// Which send it is, if that is remembered, as an id. The last four bytes are those of a lock's key, which says nothing
+    /// of it.
+    fn send(&self) -> Option<TaskId> {
+        self.remembered.map(|_| self.id.beside(&[0; 16]))
+    }
+}
+
+/// What comes before in the call that is looked at.
+#[derive(Default)]
+struct Before {
+    answers: HashMap<TaskId, Enqueued>,
+    /// Who holds a key by it.
+    taken: HashMap<LockKey, TaskId>,
+    /// What a send became by it.
+    sent: HashMap<TaskId, TaskId>,
+}
+
 impl Queue {
     /// Stores the tasks whose ids are new and whose keys are free, or none at all.
     pub(crate) fn enqueue(
@@ -47,11 +65,11 @@ impl Queue {
         let mut seen = HashSet::with_capacity(tasks.len());
         for (task, answer) in tasks.iter().zip(&answers) {
             if seen.insert(task.id)
-                && let Some(span) = task.remembered
-                && self.locks.sent_as(task.id, now).is_none()
+                && let (Some(send), Some(span)) = (task.send(), task.remembered)
+                && self.locks.sent_as(send, now).is_none()
             {
                 let became = answer.id(task.id);
-                self.locks.remember(task.id, became, now.plus(span), now);
+                self.locks.remember(send, became, now.plus(span), now);
             }
         }
         Ok(answers)
@@ -89,31 +107,29 @@ impl Queue {
     }
 
     fn tell_new_from_known(&self, tasks: &[Incoming], now: Millis) -> Vec<Enqueued> {
-        let mut seen: HashMap<TaskId, Enqueued> = HashMap::with_capacity(tasks.len());
-        // Who holds a key by what comes before in this call.
-        let mut taken: HashMap<LockKey, TaskId> = HashMap::new();
+        let mut before = Before::default();
         tasks
             .iter()
             .map(|task| {
-                if let Some(answer) = seen.get(&task.id) {
+                if let Some(answer) = before.answers.get(&task.id) {
                     return answer.again();
                 }
-                let answer = self.answer(task, &mut taken, now);
-                seen.insert(task.id, answer);
+                let answer = self.answer(task, &mut before, now);
+                before.answers.insert(task.id, answer);
+                if let Some(send) = task.send() {
+                    before.sent.entry(send).or_insert(answer.id(task.id));
+                }
                 answer
             })
             .collect()
     }
 
-    fn answer(
-        &self,
-        task: &Incoming,
-        taken: &mut HashMap<LockKey, TaskId>,
-        now: Millis,
-    ) -> Enqueued {
-        if task.remembered.is_some()
-            && let Some(became) = self.locks.sent_as(task.id, now)
-        {
+    fn answer(&self, task: &Incoming, before: &mut Before, now: Millis) -> Enqueued {
+        let became = |send: TaskId| {
+            let earlier = before.sent.get(&send).copied();
+            earlier.or_else(|| self.locks.sent_as(send, now))
+        };
+        if let Some(became) = task.send().and_then(became) {
             return if became == task.id {
                 Enqueued::Duplicate
             } else {
@@ -126,11 +142,11 @@ impl Queue {
         let Some(lock) = &task.unique else {
             return Enqueued::New;
         };
-        let (holder, waits) = match (taken.get(&lock.key), self.holder(lock.key, now)) {
+        let (holder, waits) = match (before.taken.get(&lock.key), self.holder(lock.key, now)) {
             (Some(id), _) => (*id, true),
             (None, Some(held)) => (held.id, self.waits(held.id, lock.key)),
             (None, None) => {
-                taken.insert(lock.key, task.id);
+                before.taken.insert(lock.key, task.id);
                 return Enqueued::New;
             }
         };

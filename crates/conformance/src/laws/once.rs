@@ -4,7 +4,7 @@ use lovage_core::{
     BATCH_MAX, Broker, Control, EnqueueError, Enqueued, Envelope, Place, TaskId, Verdict, ms, secs,
 };
 
-use crate::world::{almost, bury, done, encode, id, queue};
+use crate::world::{almost, bury, done, encode, id, lock, queue};
 use crate::{Harness, World};
 
 impl<H: Harness> World<H> {
@@ -33,6 +33,34 @@ pub async fn an_idempotency_key_outlives_its_task(harness: impl Harness) {
         assert_eq!(world.state(once.id).await, Place::Gone);
     }
     assert_eq!(world.claim_ids(worker, 9).await, []);
+}
+
+/// As where the arguments differ, by which a task is unique: the end of its id follows from its lock.
+pub async fn sends_of_one_idempotency_key_are_one_task_whatever_keys_they_hold(
+    harness: impl Harness,
+) {
+    let mut world = World::start(harness).await;
+    // In a queue with partitions they need not meet.
+    world.queue = queue("undivided");
+    let plain = world.remembered(TaskId::random());
+    let [first, second, third] = [1, 2, 3].map(|n| Envelope {
+        id: plain.id.beside(lock(n).key.as_bytes()),
+        unique: Some(lock(n)),
+        ..plain.clone()
+    });
+    let existing = Enqueued::Existing(first.id);
+    let answers = world.enqueue(vec![first.clone(), second.clone()]).await;
+    assert_eq!(answers, [Enqueued::New, existing]);
+    let worker = world.patient_worker().await;
+    let held = world.claim_one(worker).await;
+    world.settle_one(worker, &held, done(None)).await;
+    let answers = world.enqueue(vec![second, third.clone(), plain]).await;
+    assert_eq!(answers, [existing; 3]);
+    assert_eq!(world.answer(first).await, Enqueued::Duplicate);
+    // Their locks are as free as if they had never been sent.
+    assert!(world.is_free(2).await);
+    world.advance(secs(10));
+    assert_eq!(world.answer(third).await, Enqueued::New);
 }
 
 pub async fn an_idempotency_key_is_remembered_for_its_span_only(harness: impl Harness) {
