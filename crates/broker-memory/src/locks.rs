@@ -13,6 +13,7 @@ pub(crate) struct Locks {
     held_ends: BTreeSet<(Millis, LockKey)>,
     sent: HashMap<TaskId, (TaskId, Millis)>,
     sent_ends: BTreeSet<(Millis, TaskId)>,
+    remember_until: Millis,
 }
 
 /// Who holds a key.
@@ -45,6 +46,12 @@ impl Locks {
             self.sent_ends.remove(&(end, id));
         }
         self.sent_ends.insert((until, id));
+        self.remember_until = self.remember_until.max(until);
+    }
+
+    /// When the last span ends that outlives its task, of all there ever were.
+    pub(crate) fn remember_until(&self) -> Millis {
+        self.remember_until
     }
 
     fn free(&mut self, key: LockKey) {
@@ -88,6 +95,9 @@ impl Queue {
         self.locks.free(lock.key);
         if let Some(end) = end {
             self.locks.held_ends.insert((end, lock.key));
+            if matches!(lock.until, Until::Elapsed(_)) {
+                self.locks.remember_until = self.locks.remember_until.max(end);
+            }
         }
         self.locks.held.insert(lock.key, Held { id, end, limit });
     }

@@ -10,7 +10,7 @@ impl Partitioning for MemoryBroker {
         queue: &QueueName,
         partitions: Partitions,
     ) -> Result<Partitioned, BrokerError> {
-        Ok(self.with(queue, |data, _| data.partition(partitions)))
+        Ok(self.with(queue, |data, now| data.partition(partitions, now)))
     }
 
     async fn partitions(&self, queue: &QueueName) -> Result<Partitions, BrokerError> {

@@ -143,7 +143,7 @@ if 0 < n_fresh then
   if answer.err or answer[1] ~= 'stored' then return answer end
 end
 
-local letters, head, rings = '', earliest(scheduled), false
+local letters, head, rings, outlives = '', earliest(scheduled), false, 0
 for i = 1, n_places do
   local id, envelope, start = places[i].id, places[i].envelope, places[i].start
   local level = level_of(envelope)
@@ -171,11 +171,16 @@ for i = 1, n_places do
 end
 for _, held in pairs(taken) do
   hold(locks, uniques, held.id, held.lock, held.ends, held.limit, now)
+  if held.mode == 't' then outlives = math.max(outlives, held.ends) end
   letters = letters .. 'u'
 end
 for i = 1, #remembered do
   set_until(remembered[i].key, remembered[i].id .. digits(remembered[i].ends), remembered[i].ends, now)
+  outlives = math.max(outlives, remembered[i].ends)
 end
-remember(meta, redis.call('HGET', meta, 'used') or '', letters)
+local noted = redis.call('HMGET', meta, 'used', 'remembers')
+remember(meta, noted[1] or '', letters)
+-- For partition.lua, which a queue meets once.
+if division == '' and (tonumber(noted[2]) or 0) < outlives then redis.call('HSET', meta, 'remembers', digits(outlives)) end
 if rings then ring(bell) end
 return {'stored', positions, kinds, known}

@@ -160,6 +160,8 @@ pub(crate) fn pattern_of_beat(namespace: &str, name: &str) -> String {
 pub(crate) const LEASE_FIELDS: &str = "lease:";
 /// The field of `Q:meta` with the bound of the queue.
 pub(crate) const BOUND_FIELD: &str = "bound";
+/// The field of `Q:meta` with the bound that a division found, until it is shared out.
+pub(crate) const WHOLE_BOUND_FIELD: &str = "whole";
 
 /// The field of `Q:meta` with the division of the queue, in its first partition alone.
 pub(crate) const PARTITIONS_FIELD: &str = "partitions";

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError};
 use crate::ids::{QueueName, TaskId};
@@ -94,7 +95,7 @@ fn tail(id: TaskId) -> u32 {
 /// the bound, so that the queue may be full a little before it, and holds at most one task less than it has partitions
 /// beyond it.
 pub trait Partitioning: Broker {
-    /// Divides `queue`, once and for all, while it holds nothing, dead letters included.
+    /// Divides `queue`, once and for all, while it holds nothing, dead letters included, and remembers no sends.
     ///
     /// To say again what a queue has is [`Partitioned::Done`] whatever it holds. Nobody else needs to be told: who sends
     /// to the queue or works on it learns of it from the broker, a worker that idles within the longest wait.
@@ -123,6 +124,12 @@ pub enum Partitioned {
     HoldsTasks {
         /// How many.
         len: u64,
+    },
+    /// It remembers sends, by idempotency keys or for a span of uniqueness, that would not be met in another partition:
+    /// nothing is changed.
+    RemembersSends {
+        /// For how long it does.
+        left: Duration,
     },
     /// It was divided otherwise before, and stays so: nothing is changed.
     Fixed {

@@ -1,5 +1,7 @@
 //! Dividing a queue.
 
+use std::time::Duration;
+
 use lovage_core::{
     BrokerError, NameError, Partitioned, Partitioning, Partitions, PartitionsError, QueueName,
 };
@@ -8,7 +10,8 @@ use crate::client::Client;
 
 impl Client {
     /// Divides `queue` into 1 to 64 partitions, once and for all, so that more than one core or node of Redis works on
-    /// it. It must hold nothing, dead letters included, unless it has as many already.
+    /// it. It must hold nothing, dead letters included, and remember no sends, by idempotency keys or throttles, unless it
+    /// has as many already.
     ///
     /// The queue stays one queue to everybody: nobody else needs to be told. Tasks keep their order, and their
     /// priorities, within a partition only.
@@ -34,6 +37,9 @@ impl Client {
         match answer.await? {
             Partitioned::Done => Ok(()),
             Partitioned::HoldsTasks { len } => Err(PartitionError::HoldsTasks { queue, len }),
+            Partitioned::RemembersSends { left } => {
+                Err(PartitionError::RemembersSends { queue, left })
+            }
             Partitioned::Fixed { present } => Err(PartitionError::Fixed {
                 queue,
                 present: present.get(),
@@ -63,6 +69,17 @@ pub enum PartitionError {
         queue: QueueName,
         /// How many tasks it holds.
         len: u64,
+    },
+    /// It remembers sends that would be sent once more to another partition.
+    #[error(
+        "queue {queue} remembers sends, by idempotency keys or throttles, for another {left:?}, and would take the same \
+         ones again if it were divided; divide it then, or send to a queue of another name"
+    )]
+    RemembersSends {
+        /// The queue.
+        queue: QueueName,
+        /// For how long, unless others are sent meanwhile.
+        left: Duration,
     },
     /// It is divided already, in another way.
     #[error(

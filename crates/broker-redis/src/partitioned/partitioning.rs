@@ -9,8 +9,8 @@ use crate::transitions;
 
 impl Partitioning for RedisBroker {
     /// # Redis
-    /// One script in the slot of the first partition, which alone says how many there are; then the bound is set
-    /// again, if there is one: where that fails it is to be set by hand.
+    /// One script in the slot of the first partition, which alone says how many there are; then each partition gets its
+    /// share of the bound, if there is one. Where that fails, the next call with the same number does it.
     async fn partition(
         &self,
         queue: &QueueName,
@@ -62,9 +62,12 @@ pub(crate) async fn bound(
 ) -> Result<(), BrokerError> {
     let parts = shared.parts_now(queue).await?;
     let share = tasks_max.map(|bound| bound.div_ceil(parts.len() as u64));
-    let bound = |part: &Part| {
-        let name = part.name.clone();
-        async move { transitions::bound(shared, &name, share).await }
-    };
-    changed(each(&parts, bound).await).map(drop)
+    let bound = |part| transitions::bound(shared, part, share);
+    // The first last: it says that it is done.
+    let (first, others) = parts.split_first().expect("a queue has a partition");
+    let mut answers = each(others, bound).await;
+    if answers.iter().all(Result::is_ok) {
+        answers.push(bound(first).await);
+    }
+    changed(answers).map(drop)
 }

@@ -134,7 +134,7 @@ async fn a_division_among_sends_misplaces_nothing() {
         match answer {
             Partitioned::Done => assert_eq!(partitions, of(8)),
             Partitioned::HoldsTasks { .. } => assert_eq!(partitions, Partitions::ONE),
-            Partitioned::Fixed { .. } => panic!("nobody else divides it"),
+            other => panic!("nobody else divides it, and nothing is remembered: {other:?}"),
         }
         let mut found = 0;
         for number in 0..partitions.get() {
@@ -145,6 +145,35 @@ async fn a_division_among_sends_misplaces_nothing() {
         }
         assert_eq!(found, 40);
         assert_eq!(divider.counts(&mail()).await.unwrap().ready, 40);
+    }
+}
+
+/// As where the program that divides a queue is killed before each partition has its share of the bound.
+#[tokio::test]
+async fn a_division_that_was_cut_shares_the_bound_out_when_it_is_said_again() {
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    let bounds = async || {
+        let mut bounds = Vec::new();
+        for number in 0..4 {
+            let meta = format!("{}:meta", tag(number));
+            let bound: Option<u64> = server.cli(&["HGET", &meta, "bound"]).await.unwrap();
+            bounds.push(bound);
+        }
+        bounds
+    };
+    broker.bound(&mail(), Some(1000)).await.unwrap();
+    let meta = format!("{}:meta", tag(2));
+    server.cli::<()>(&["SET", &meta, "x"]).await.unwrap();
+    broker.partition(&mail(), of(4)).await.unwrap_err();
+    server.cli::<()>(&["DEL", &meta]).await.unwrap();
+    divide(&broker, 4).await;
+    assert_eq!(bounds().await, [Some(250); 4]);
+    // Once and no more: it is a bound like any other from then on.
+    for (whole, share) in [(Some(80), Some(20)), (None, None)] {
+        broker.bound(&mail(), whole).await.unwrap();
+        divide(&connect(&server).await, 4).await;
+        assert_eq!(bounds().await, [share; 4]);
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use lovage_core::{
-    Broker, Claim, Control, Counts, Encoded, EnqueueError, Inspect, Membership, Partitioned,
-    Partitioning, Partitions, Place, Renewal, Revived, TaskId, Verdict, secs,
+    Broker, Claim, Control, Counts, Encoded, EnqueueError, Enqueued, Envelope, Inspect, Lock,
+    Membership, Partitioned, Partitioning, Partitions, Place, Renewal, Revived, TaskId, Until,
+    Verdict, ms, secs,
 };
 
-use crate::world::{bury, done, encode, queue};
+use crate::world::{almost, bury, done, encode, lock, queue};
 use crate::{Harness, LEASE, World};
 
 /// A world whose verbs speak of a queue that nobody has divided yet.
@@ -67,6 +68,40 @@ pub async fn a_queue_that_holds_tasks_is_not_divided(harness: impl Harness) {
     let id = letters.unwrap()[0].id;
     world.broker.cancel(&world.queue, id).await.unwrap();
     assert_eq!(divide(&world, 4).await, Partitioned::Done);
+}
+
+/// A send that is repeated would go to another partition, and be taken for a new one.
+pub async fn a_queue_that_remembers_sends_is_not_divided(harness: impl Harness) {
+    let throttled = Lock {
+        until: Until::Elapsed(secs(10)),
+        ..lock(1)
+    };
+    let world = undivided(harness).await;
+    let worker = world.patient_worker().await;
+    let id = TaskId::random().beside(throttled.key.as_bytes());
+    for envelope in [
+        Envelope {
+            remembered: Some(secs(10)),
+            ..world.envelope_of(TaskId::random())
+        },
+        Envelope {
+            unique: Some(throttled),
+            ..world.envelope_of(id)
+        },
+    ] {
+        world.send_one(envelope.clone()).await;
+        let held = world.claim_one(worker).await;
+        world.settle_one(worker, &held, done(None)).await;
+        world.advance(secs(4));
+        let refused = Partitioned::RemembersSends { left: secs(6) };
+        assert_eq!(divide(&world, 8).await, refused);
+        assert_eq!(world.answer(envelope).await, Enqueued::Duplicate);
+        world.advance(almost(secs(6)));
+        let refused = Partitioned::RemembersSends { left: ms(1) };
+        assert_eq!(divide(&world, 8).await, refused);
+        world.advance(ms(1));
+    }
+    assert_eq!(divide(&world, 8).await, Partitioned::Done);
 }
 
 pub async fn a_partitioned_queue_is_one_queue(harness: impl Harness) {
