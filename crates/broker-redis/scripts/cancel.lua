@@ -34,7 +34,7 @@ else
     end
   end
   -- Its entry surfaces one day, and claim.lua skips it. An id sent again since then has an entry behind it.
-  redis.call('HINCRBY', ghosts, id .. level_of(envelope), 1)
+  add_ghost(ghosts, id, level_of(envelope))
   remember(meta, redis.call('HGET', meta, 'used') or '', 'g')
 end
 redis.call('HDEL', tasks, id)

@@ -59,7 +59,7 @@ local function ghosts_among(popped, level)
   local fields, left = {}, {}
   for i = 1, #popped do fields[i] = popped[i] .. level end
   local counts = redis.call('HMGET', ghosts, unpack(fields))
-  for i = 1, #popped do left[popped[i]] = tonumber(counts[i]) or 0 end
+  for i = 1, #popped do left[popped[i]] = ghosts_of(counts[i]) end
   return left
 end
 
@@ -96,7 +96,11 @@ local function sort_out(popped, found, level)
     if left and 0 < (left[id] or 0) then
       left[id] = left[id] - 1
       skipped = skipped + 1
-      if redis.call('HINCRBY', ghosts, id .. level, -1) <= 0 then redis.call('HDEL', ghosts, id .. level) end
+      if left[id] == 0 then
+        redis.call('HDEL', ghosts, id .. level)
+      else
+        redis.call('HSET', ghosts, id .. level, digits(left[id]))
+      end
     elseif envelope and #id == 16 then
       n = n + 1
       ids[n], envelopes[n] = id, envelope

@@ -152,7 +152,7 @@ for i = 1, n_places do
   local is_due = not start or start <= now
   if is_ready and not (is_due and former == level) then
     -- Ids in ready lists are not indexed: its entry surfaces one day, and claim.lua skips it.
-    redis.call('HINCRBY', ghosts, id .. former, 1)
+    add_ghost(ghosts, id, former)
     letters = letters .. 'g'
   end
   if not is_due then

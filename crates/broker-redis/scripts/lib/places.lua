@@ -63,6 +63,17 @@ local function push(command, levels, ready_at)
   return letters
 end
 
+-- How many entries of a ready list stand for nothing. A whole number, whatever somebody wrote there by hand: HINCRBY
+-- would end a script in the middle.
+local function ghosts_of(text)
+  return math.floor(math.max(0, math.min(tonumber(text) or 0, 4294967295)))
+end
+
+local function add_ghost(ghosts, id, level)
+  local field = id .. level
+  redis.call('HSET', ghosts, field, digits(ghosts_of(redis.call('HGET', ghosts, field)) + 1))
+end
+
 local function facts_of(text)
   local losses, parks, since, snoozes = string.match(text or '', '^(%d+):(%d+):(%d+):?(%d*)$')
   return {

@@ -27,7 +27,7 @@ const NOTHING: KeysOf = KeysOf {
 };
 
 pub(super) const PRODUCER: Grant = Grant {
-    commands: "del get hdel hexists hget hincrby hlen hmget hset hsetnx hstrlen publish rpush sadd set \
+    commands: "del get hdel hexists hget hlen hmget hset hsetnx hstrlen publish rpush sadd set \
             subscribe time type wait zadd zrange zrem zscore",
     queue: KeysOf {
         read: "active:* identities",
@@ -39,7 +39,7 @@ pub(super) const PRODUCER: Grant = Grant {
 };
 
 pub(super) const WORKER: Grant = Grant {
-    commands: "bzpopmin del exists get hdel hexists hget hincrby hlen hmget hrandfield hscan hset \
+    commands: "bzpopmin del exists get hdel hexists hget hlen hmget hrandfield hscan hset \
             hsetnx hstrlen lpop lpush lrange ltrim publish rpush set smismember srandmember srem \
             time type unwatch zadd zcard zrange zrangebyscore zrem zscore",
     queue: KeysOf {
@@ -53,7 +53,7 @@ pub(super) const WORKER: Grant = Grant {
 };
 
 pub(super) const BEAT: Grant = Grant {
-    commands: "bzpopmin del exists get hdel hexists hget hincrby hlen hmget hset hstrlen llen \
+    commands: "bzpopmin del exists get hdel hexists hget hlen hmget hset hstrlen llen \
             lpush lrange lrem ltrim rpush sadd set srandmember srem time type unwatch zadd zrange \
             zrangebylex zrangebyscore zrem zscore",
     queue: KeysOf {
@@ -70,7 +70,7 @@ pub(super) const BEAT: Grant = Grant {
 };
 
 pub(super) const OPERATOR: Grant = Grant {
-    commands: "config|get del exists get hdel hexists hget hincrby hkeys hlen hmget hscan hset hstrlen \
+    commands: "config|get del exists get hdel hexists hget hkeys hlen hmget hscan hset hstrlen \
             hvals llen lpos lpush lrange lrem ltrim pexpire pttl publish rpush sadd scan set \
             sismember srem sscan time type zadd zcard zcount zrange zrangebylex zrangebyscore zrem \
             zscan zscore",

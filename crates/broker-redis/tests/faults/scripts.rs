@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lovage_broker_redis::RedisBroker;
 use lovage_core::{
     Broker, Cancelled, Control, Delivery, EnqueueError, Failure, FailureKind, Inspect, Membership,
-    Place, Revived, Settlement, Verdict, When, WorkerId, ms, secs,
+    Place, Revived, Settlement, TaskId, Verdict, When, WorkerId, ms, secs,
 };
 use lovage_test_redis::RedisServer;
 
@@ -119,6 +119,45 @@ async fn rubbish_in_a_ready_list_is_kept_as_a_dead_letter() {
         .await
         .unwrap();
     assert_eq!(settled.stale, []);
+}
+
+/// Somebody wrote it by hand. A script that ended in its midst would leave what it took in no place.
+#[tokio::test]
+async fn a_count_of_ghosts_that_is_no_whole_number_strands_nothing() {
+    let id = TaskId::from_bytes(*b"a task to damage");
+    for (count, skipped) in [
+        ("1.5", 1),
+        ("1e3", 1),
+        ("inf", 1),
+        ("0.5", 0),
+        ("-2", 0),
+        ("many", 0),
+    ] {
+        let server = RedisServer::start().await;
+        let broker = connect(&server).await;
+        let worker = worker(&broker).await;
+        let damage = ["HSET", "{lovage:mail}:ghosts", "a task to damage5", count];
+        let mut task = envelope();
+        task.id = id;
+        let task = vec![task.encode().unwrap()];
+
+        let cancelled = send(&broker, 1).await[0];
+        broker.cancel(&mail(), cancelled).await.unwrap();
+        broker.enqueue(&mail(), task.clone()).await.unwrap();
+        send(&broker, 2).await;
+        server.cli::<()>(&damage).await.unwrap();
+        let held = claim(&broker, worker, 9).await;
+        assert_eq!(held.len(), 3 - skipped, "{count}");
+        let settled = held.iter().map(done).collect();
+        broker.settle(worker, &mail(), settled).await.unwrap();
+        broker.cancel(&mail(), id).await.unwrap();
+
+        broker.enqueue(&mail(), task).await.unwrap();
+        server.cli::<()>(&damage).await.unwrap();
+        let cancelled = broker.cancel(&mail(), id).await.unwrap();
+        assert_eq!(cancelled, Cancelled::Removed, "{count}");
+        assert_eq!(claim(&broker, worker, 9).await, [], "{count}");
+    }
 }
 
 /// Each key in turn is of the wrong type; each verb in turn meets it. It says so or works, and one that refuses has
