@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lovage_core::{BrokerError, Partitions, QueueName, TaskId, WorkerId};
@@ -106,7 +106,7 @@ pub(crate) struct Divisions {
     by_queue: Mutex<HashMap<QueueName, Arc<[Part]>>>,
     /// The identities that were registered in a queue that was not divided.
     whole: Mutex<HashSet<WorkerId>>,
-    turns: AtomicUsize,
+    turns: Mutex<HashMap<QueueName, usize>>,
 }
 
 impl Divisions {
@@ -137,9 +137,17 @@ impl Divisions {
         parts
     }
 
-    /// A number that grows with every call, so that another partition comes first each time.
-    pub(crate) fn turn(&self) -> usize {
-        self.turns.fetch_add(1, Ordering::Relaxed)
+    /// A number that grows by one with every claim from the queue, so that another partition comes first each time. One for
+    /// all queues would give each, where they take turns, the same ones over and over.
+    pub(crate) fn turn(&self, queue: &QueueName) -> usize {
+        let mut turns = lock(&self.turns);
+        if QUEUES_REMEMBERED_MAX <= turns.len() && !turns.contains_key(queue) {
+            turns.clear();
+        }
+        let next = turns.entry(queue.clone()).or_insert(0);
+        let turn = *next;
+        *next = turn.wrapping_add(1);
+        turn
     }
 
     pub(crate) fn registered_whole(&self, worker: WorkerId) {

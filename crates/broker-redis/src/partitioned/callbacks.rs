@@ -17,7 +17,7 @@ pub(crate) async fn callbacks(
     patience: Duration,
 ) -> Result<Vec<Owed>, BrokerError> {
     let parts = shared.parts(queue).await?;
-    let (mut owed, first) = (Vec::new(), shared.divisions.turn());
+    let (mut owed, first) = (Vec::new(), fastrand::usize(..parts.len()));
     for turn in 0..parts.len() {
         let part = &parts[(first + turn) % parts.len()];
         let room = usize::from(max.get()).saturating_sub(owed.len());

@@ -29,7 +29,7 @@ pub(crate) async fn claim(
             None => transitions::claim(shared, &Part::whole(queue), worker, max).await?,
             Some(parts) => {
                 let claiming = Claiming::new(shared, &parts, worker, max);
-                claiming.run(shared.divisions.turn()).await?
+                claiming.run(shared.divisions.turn(queue)).await?
             }
         };
         match answer {

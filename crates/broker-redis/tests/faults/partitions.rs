@@ -1,11 +1,12 @@
 //! Queues with partitions: where their tasks are, who is woken, and what they cost.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::num::NonZeroU16;
 
 use lovage_broker_redis::RedisBroker;
 use lovage_core::{
-    Broker, Control, Encoded, EnqueueError, Enqueued, Inspect, Membership, Partitioned,
-    Partitioning, Partitions, Renewal, Schedules, TaskId, When, hours, secs,
+    Broker, Callbacks, Control, Encoded, EnqueueError, Enqueued, Inspect, Membership, Partitioned,
+    Partitioning, Partitions, Renewal, Schedules, TaskId, When, WorkerId, hours, secs,
 };
 use lovage_test_redis::RedisServer;
 
@@ -218,6 +219,33 @@ async fn no_partition_starves_beside_full_ones() {
         }
     }
     assert_eq!(seen, (0..8).map(|number| (number, 10)).collect());
+}
+
+/// One handle that claims from several queues by turns, and looks for callbacks meanwhile.
+#[tokio::test]
+async fn no_partition_starves_where_queues_are_claimed_from_by_turns() {
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    let queues = [mail(), "reports".parse().unwrap()];
+    let worker = WorkerId::random();
+    for queue in &queues {
+        broker.partition(queue, of(2)).await.unwrap();
+        broker.register(worker, queue, LEASE).await.unwrap();
+        broker.enqueue(queue, encoded(100)).await.unwrap();
+    }
+    let mut seen = BTreeMap::new();
+    for _ in 0..10 {
+        for queue in &queues {
+            let claimed = broker.claim(worker, queue, NonZeroU16::MIN).await.unwrap();
+            let delivery = granted(claimed).deliveries.remove(0);
+            *seen
+                .entry((queue.clone(), of(2).of(delivery.id)))
+                .or_insert(0) += 1;
+            broker.owed(queue, at_most(9), secs(10)).await.unwrap();
+        }
+    }
+    let even = queues.iter().flat_map(|queue| [0, 1].map(|number| ((queue.clone(), number), 5)));
+    assert_eq!(seen, even.collect());
 }
 
 #[tokio::test]
