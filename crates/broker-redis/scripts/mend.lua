@@ -1,12 +1,12 @@
 -- mend.lua   Mends what somebody else has broken: moves a task to the place where it belongs, and removes what stands for
 -- nothing, if it still is as it was when that was decided.
--- KEYS  1-22 see lib/census.lua   23 Q:meta   24 Q:bell
+-- KEYS  1-22 see lib/census.lua   23 Q:meta   24 Q:bell   25 Q:unique: (what all locks begin with)
 -- ARGV  1 id   2 its census   3 most entries of ready lists   4 how many workers follow that may not be registered
---       5.. those, then changes: kind, worker or priority or '', number or ''
+--       5.. those, then changes: kind, worker or priority or now ('' for Redis's clock) or '', number or ''
 -- Reply 'mended' | 'changed' (it is no longer so: nothing was done)
 local tasks, scheduled, dead, facts, reasons, waiting, cancels, ghosts =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local actives, locks, callbacks, meta, bell = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24]
+local actives, locks, callbacks, meta, bell, uniques = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25]
 local id, n_unlisted = ARGV[1], tonumber(ARGV[4])
 
 local unlisted = {}
@@ -16,8 +16,21 @@ local found = census_of({id}, all_workers(unlisted), true, tonumber(ARGV[3]))[1]
 if found ~= ARGV[2] then return 'changed' end
 local used = redis.call('HGET', meta, 'used') or ''
 
-local function make_ready()
+-- It may have begun: who held it is not known any more.
+local function abandon(envelope, now)
+  redis.call('HSET', reasons, id, failure('abandoned', 'this at-most-once task was in no place: it may have run in part'))
+  redis.call('ZADD', dead, digits(now), id)
+  count_dead_bytes(meta, size_of(tasks, reasons, id))
+  if is_unique(envelope) then let_go(locks, uniques, {id}) end
+  if calls_back(envelope) then
+    redis.call('ZADD', callbacks, digits(now), id)
+    used = remember(meta, used, 'c')
+  end
+end
+
+local function make_ready(now)
   local envelope = redis.call('HGET', tasks, id)
+  if acks_early(envelope) then return abandon(envelope, now_of(now)) end
   local level = level_of(envelope)
   redis.call('RPUSH', KEYS[FIRST_READY + level], id)
   used = remember(meta, used, level .. (LARGE_BYTES < #envelope and 'l' or ''))

@@ -21,7 +21,10 @@ pub(crate) async fn bound(
         set
     } else {
         let mut remove = redis::cmd("HDEL");
-        remove.arg(&keys.meta).arg(BOUND_FIELD).arg(WHOLE_BOUND_FIELD);
+        remove
+            .arg(&keys.meta)
+            .arg(BOUND_FIELD)
+            .arg(WHOLE_BOUND_FIELD);
         remove
     };
     shared.connection.command(&command).await.map(drop)

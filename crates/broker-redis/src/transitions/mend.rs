@@ -13,7 +13,16 @@ use crate::script::{Script, script};
 static MEND: LazyLock<Script> = script!(
     "mend",
     Run,
-    ["now", "envelope", "places", "dead_bytes", "census"]
+    [
+        "now",
+        "chunks",
+        "envelope",
+        "places",
+        "outcome",
+        "dead_bytes",
+        "locks",
+        "census"
+    ]
 );
 
 pub(crate) async fn mend(
@@ -25,7 +34,8 @@ pub(crate) async fn mend(
 ) -> Result<bool, BrokerError> {
     let keys = shared.keys(queue);
     let mut names = census_keys(&keys);
-    names.extend([keys.meta.as_str(), &keys.bell]);
+    names.extend([keys.meta.as_str(), &keys.bell, &keys.uniques]);
+    let now = shared.now();
     let reply = shared
         .connection
         .run(&MEND, |call| {
@@ -38,7 +48,7 @@ pub(crate) async fn mend(
                 call.arg(worker.to_string());
             }
             for mend in mends {
-                let (kind, of, count) = words(*mend);
+                let (kind, of, count) = words(*mend, &now);
                 call.arg(kind).arg(of).arg(count);
             }
         })
@@ -50,10 +60,10 @@ pub(crate) async fn mend(
     }
 }
 
-fn words(mend: Mend) -> (&'static str, String, String) {
+fn words(mend: Mend, now: &str) -> (&'static str, String, String) {
     let alone = |kind| (kind, String::new(), String::new());
     match mend {
-        Mend::MakeReady => alone("ready"),
+        Mend::MakeReady => ("ready", now.to_owned(), String::new()),
         Mend::Unschedule => alone("unschedule"),
         Mend::Unbury => alone("unbury"),
         Mend::TakeFrom(worker) => ("take", worker.to_string(), String::new()),

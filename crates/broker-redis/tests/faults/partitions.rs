@@ -244,7 +244,9 @@ async fn no_partition_starves_where_queues_are_claimed_from_by_turns() {
             broker.owed(queue, at_most(9), secs(10)).await.unwrap();
         }
     }
-    let even = queues.iter().flat_map(|queue| [0, 1].map(|number| ((queue.clone(), number), 5)));
+    let even = queues
+        .iter()
+        .flat_map(|queue| [0, 1].map(|number| ((queue.clone(), number), 5)));
     assert_eq!(seen, even.collect());
 }
 

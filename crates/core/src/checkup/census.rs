@@ -70,7 +70,8 @@ pub struct ReadyLevel {
 /// One change that mends a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mend {
-    /// It becomes ready, behind the others of its priority.
+    /// It becomes ready, behind the others of its priority. One that may run at most once becomes a dead letter: it may
+    /// have begun.
     MakeReady,
     /// It no longer waits for its time.
     Unschedule,

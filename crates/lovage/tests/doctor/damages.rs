@@ -4,9 +4,17 @@ use std::sync::Arc;
 
 use lovage::doctor::AilmentKind as Kind;
 use lovage::prelude::*;
-use lovage::{Place, TaskId};
+use lovage::{FailedTask, FailureKind, Place, TaskId, Unique};
 
 use crate::{add, client, examine, kinds, repair, server, worker};
+
+#[task]
+async fn tell(_failed: FailedTask) {}
+
+#[task(ack_early, unique = Unique::args(), on_failure = tell)]
+async fn bill(order: u64) -> u64 {
+    order
+}
 
 const WORKER: &str = "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
 
@@ -265,4 +273,25 @@ async fn the_doctor_mends_what_was_broken_by_hand() {
         worker.shutdown().await;
         assert_eq!(sent.state().await.unwrap(), Place::Gone);
     }
+}
+
+/// Nobody can tell whether it began: somebody may have deleted the list of the worker that held it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_starts_no_at_most_once_task_a_second_time() {
+    let server = server().await;
+    let client = client(&server).await;
+    let sent = client.send(bill(7)).await.unwrap();
+    server.cli::<()>(&["DEL", &q("ready:5")]).await.unwrap();
+    let repaired = repair(&client).await;
+    assert!(repaired.is_healthy(), "{repaired}");
+    assert_eq!(kinds(&repaired), [Kind::InNoPlace].into());
+    assert_eq!(sent.state().await.unwrap(), Place::Dead);
+    let letters = client.dead_letters("default", 0, 9).await.unwrap();
+    assert_eq!(letters[0].failure.kind, FailureKind::Abandoned);
+    // What is there beside it is as wherever a task is buried.
+    let owed: u64 = server.cli(&["ZCARD", &q("callbacks")]).await.unwrap();
+    assert_eq!(owed, 1);
+    assert!(client.send(bill(7)).await.unwrap().is_new());
+    let report = examine(&client).await;
+    assert!(report.is_healthy(), "{report}");
 }
