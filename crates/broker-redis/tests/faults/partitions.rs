@@ -5,8 +5,9 @@ use std::num::NonZeroU16;
 
 use lovage_broker_redis::RedisBroker;
 use lovage_core::{
-    Broker, Callbacks, Control, Encoded, EnqueueError, Enqueued, Inspect, Membership, Partitioned,
-    Partitioning, Partitions, Renewal, Schedules, TaskId, When, WorkerId, hours, secs,
+    Broker, Callbacks, Control, DeadLetters, Delivery, Encoded, EnqueueError, Enqueued, Failure,
+    FailureKind, Inspect, Membership, Partitioned, Partitioning, Partitions, Renewal, Retention,
+    Schedules, Settlement, TaskId, Verdict, When, WorkerId, hours, secs,
 };
 use lovage_test_redis::RedisServer;
 
@@ -199,6 +200,40 @@ async fn each_partition_drains_whatever_a_claim_asks_for() {
         }
         assert_eq!(claimed, sent, "of {max}");
         assert_eq!(claim(&broker, worker, max).await, []);
+    }
+}
+
+/// Each partition has an equal share of what is to be kept, rounded up.
+#[tokio::test]
+async fn a_retention_is_shared_out_among_the_partitions() {
+    const LETTERS: u64 = 40;
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    divide(&broker, 4).await;
+    let worker = worker(&broker).await;
+    for (kept, shares) in [(Some(8), 8), (Some(9), 12), (None, 12 + LETTERS)] {
+        let retention = Retention {
+            count: kept,
+            ..Retention::default()
+        };
+        broker.retain(&mail(), retention).await.unwrap();
+        let letters = (0..LETTERS).map(|n| {
+            let mut task = envelope();
+            task.id = of(4).id_in(u8::try_from(n % 4).unwrap(), task.id);
+            task.encode().unwrap()
+        });
+        broker.enqueue(&mail(), letters.collect()).await.unwrap();
+        let bury = |delivery: &Delivery| Settlement {
+            verdict: Verdict::Bury(Failure::new(FailureKind::Error, "broken")),
+            ..done(delivery)
+        };
+        let held = claim(&broker, worker, 100).await;
+        let settled = held.iter().map(bury).collect();
+        broker.settle(worker, &mail(), settled).await.unwrap();
+        let summary = broker.dead_letters_summary(&mail()).await.unwrap();
+        assert_eq!(summary.count, shares, "of {kept:?}");
+        let counts = broker.counts(&mail()).await.unwrap();
+        assert_eq!((counts.dead, counts.ready, counts.active), (shares, 0, 0));
     }
 }
 
