@@ -34,12 +34,16 @@ end
 local answer = enqueue(sent)
 if answer.err or answer[1] ~= 'stored' then return answer end
 -- Refused, one of them would hold up all that is behind it for ever.
+local bytes = 0
 for i = 1, #short, 2 do
+  local record = cmsgpack.pack({
+    kind = 'malformed', message = 'an envelope of ' .. #short[i + 1] .. ' bytes is shorter than its fixed part',
+  })
   redis.call('HSET', tasks, short[i], short[i + 1])
   redis.call('ZADD', dead, digits(now_of(ARGV[1])), short[i])
-  redis.call('HSET', reasons, short[i], cmsgpack.pack({
-    kind = 'malformed', message = 'an envelope of ' .. #short[i + 1] .. ' bytes is shorter than its fixed part',
-  }))
+  redis.call('HSET', reasons, short[i], record)
+  bytes = bytes + #short[i + 1] + #record
 end
+count_dead_bytes(meta, bytes)
 redis.call('HSET', meta, 'forwarded', digits(highest))
 return {'stored', (#sent - 3) / (UNIQUE and 4 or 2) + #short / 2 - #answer[2], known + #answer[2]}

@@ -23,6 +23,7 @@ static FORWARD: LazyLock<Script> = LazyLock::new(|| {
             include_str!("../../scripts/lib/chunks.lua"),
             include_str!("../../scripts/lib/envelope.lua"),
             include_str!("../../scripts/lib/places.lua"),
+            include_str!("../../scripts/lib/dead_bytes.lua"),
             "local UNIQUE = false\n",
             "local function enqueue(ARGV)\n",
             include_str!("../../scripts/enqueue.lua"),
@@ -37,6 +38,7 @@ static FORWARD_UNIQUE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         WhenFull::Refuse,
         storing!(
+            include_str!("../../scripts/lib/dead_bytes.lua"),
             "local UNIQUE = true\n",
             "local function enqueue(ARGV)\n",
             include_str!("../../scripts/enqueue_unique.lua"),
