@@ -170,7 +170,7 @@ mod tests {
             ),
             (
                 &format!("{{shop:mail}}:once:{digits}"),
-                format!("Send(\"mail\", {digits})"),
+                format!("Send(\"mail\", {:?})", TaskId::from_bytes([0x0b; 16])),
             ),
             ("{shop:mail}:unique:me", "Unknown".to_owned()),
             ("{shop}:names", "OfBeat".to_owned()),
