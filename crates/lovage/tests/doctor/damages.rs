@@ -9,7 +9,9 @@ use lovage::{FailedTask, FailureKind, Place, TaskId, Unique};
 use crate::{add, client, examine, kinds, repair, server, worker};
 
 #[task]
-async fn tell(_failed: FailedTask) {}
+async fn tell(failed: FailedTask) {
+    drop(failed);
+}
 
 #[task(ack_early, unique = Unique::args(), on_failure = tell)]
 async fn bill(order: u64) -> u64 {
