@@ -79,8 +79,9 @@ impl<R: Servers> Stage<R> {
 
     /// The dead letters of the usual queue.
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
-        let letters = self.client().await.dead_letters(QUEUE, 0, 1000).await;
-        letters.expect("the server answers")
+        let client = self.client().await;
+        let dead = client.dead_letters_of(QUEUE).expect("a name");
+        dead.list(0, 1000).await.expect("the server answers")
     }
 
     /// A gate that bodies wait at, closed.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use lovage_core::{Inspect, Registry, Schedules};
-pub use lovage_process::{BrokerArgs, BrokerArgsError, ConnectFailure};
+pub use lovage_process::{BrokerArgs, BrokerArgsError, ConnectFailure, looked_at};
 use lovage_process::{connected, health, install_logs};
 
 use args::Question;

@@ -26,6 +26,7 @@ const NAMESPACE_BYTES_MAX: usize = 64;
 ///     .response_timeout(Duration::from_secs(3));
 /// ```
 #[derive(Clone)]
+#[must_use = "nothing connects until a broker is given it"]
 pub struct RedisConfig {
     url: String,
     pub(crate) namespace: String,
@@ -170,13 +171,13 @@ pub enum ConnectError {
     },
     /// Nobody answers, or the server is not ready yet.
     #[error("Redis cannot be reached: {0}")]
-    Unreachable(#[source] TransportError),
+    Unreachable(TransportError),
     /// The user may not do all that the program does, by [`RedisConfig::acting_as`].
     #[error("{0}")]
     Permissions(Missing),
     /// Somebody must act: password, permission, certificate.
     #[error("Redis refuses the connection until somebody acts: {0}")]
-    Misconfigured(#[source] TransportError),
+    Misconfigured(TransportError),
 }
 
 #[cfg(test)]

@@ -242,13 +242,14 @@ impl Connection {
                 Ok(live)
             }
             Err(error) => {
+                self.tell(&error);
                 *last_failure = Some(NotConnected::of(&error));
                 Err(connection_error(error))
             }
         }
     }
 
-    /// Makes a connection, whatever there is.
+    /// Makes a connection, whatever there is. A failure is its caller's to tell.
     pub(crate) async fn connect(&self) -> Result<Live, ConnectError> {
         let number = {
             let mut state = lock(&self.state);
@@ -272,21 +273,26 @@ impl Connection {
                 Ok(live)
             }
             Err(error) => {
-                let server = self.target.name();
-                if NotConnected::of(&error).is_lasting() {
-                    if !state.alarmed {
-                        tracing::error!(%server, %error, "Redis refuses connections until somebody acts; trying again until it does not");
-                    }
-                    state.alarmed = true;
-                } else if !state.down {
-                    tracing::warn!(%server, %error, "Redis cannot be reached; trying again until it can");
-                }
-                state.down = true;
                 state.retry_at = Some(Instant::now() + pause(state.failures));
                 state.failures = state.failures.saturating_add(1);
                 Err(error)
             }
         }
+    }
+
+    /// Once a change.
+    fn tell(&self, error: &ConnectError) {
+        let server = self.target.name();
+        let mut state = lock(&self.state);
+        if NotConnected::of(error).is_lasting() {
+            if !state.alarmed {
+                tracing::error!(%server, %error, "Redis refuses connections until somebody acts; trying again until it does not");
+            }
+            state.alarmed = true;
+        } else if !state.down {
+            tracing::warn!(%server, %error, "Redis cannot be reached; trying again until it can");
+        }
+        state.down = true;
     }
 
     async fn make(&self, number: u64) -> Result<(Live, ConnectionInfo), ConnectError> {

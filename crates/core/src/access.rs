@@ -10,6 +10,7 @@ const BYTES_MAX: u64 = 1024 * 1024;
 /// Files with the secrets and certificates for reaching a broker. They are read anew for each connection: what is
 /// rotated in them counts from the next connection on, without a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "nothing is read until a configuration is given them"]
 pub struct AccessFiles {
     /// The user, in place of that of the URL. White space around it does not count.
     pub username: Option<PathBuf>,
@@ -225,11 +226,12 @@ mod tests {
         use AccessFile::{Ca, Cert, Key, Password, Username};
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s");
+        let large = vec![b'a'; 1024 * 1024 + 1];
         for (of, bytes, part) in [
             (Username, &b" \n"[..], "user name file"),
             (Password, b"\n", "is empty"),
             (Password, b"s3cret\xff", "is no UTF-8"),
-            (Password, &[b'a'; 1024 * 1024 + 1], "the limit is 1048576"),
+            (Password, &large, "the limit is 1048576"),
             (Ca, b"s3cret", "is no PEM"),
             (Cert, b"", "is empty"),
             (Cert, b"-----BEGIN ", "named alone"),

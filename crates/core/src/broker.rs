@@ -18,10 +18,9 @@ mod answers;
 
 pub use answers::{Enqueued, Revived};
 
-use crate::dead_letters::Cut;
+use crate::dead_letters::{Cut, DeadLetter};
 use crate::durable::Confirmation;
 use crate::envelope::{Encoded, When};
-use crate::failure::Failure;
 use crate::ids::{QueueName, TaskId, WorkerId};
 use crate::lifecycle::State;
 use crate::reports::Loss;
@@ -356,21 +355,6 @@ pub struct Scheduled {
     pub bytes: Bytes,
 }
 
-/// A task that will not run by itself any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The task.
-    pub id: TaskId,
-    /// When it died.
-    pub died_at: Millis,
-    /// Why.
-    pub failure: Failure,
-    /// The envelope as stored.
-    pub bytes: Bytes,
-    /// What it takes: the bytes of its envelope and of its failure record.
-    pub size: u64,
-}
-
 /// What a broker's transport said, opaque: the library it came from is not part of the contract.
 pub struct TransportError(Box<dyn Error + Send + Sync>);
 
@@ -405,14 +389,14 @@ impl Error for TransportError {
 pub enum BrokerError {
     /// No answer came: it may have happened. Back off and go on.
     #[error("the broker did not answer; the call may have taken effect: {0}")]
-    Unknown(#[source] TransportError),
+    Unknown(TransportError),
     /// The broker refused for now (loading, read-only, full, busy): nothing happened. Back off and go on.
     #[error("the broker refused for now: {0}")]
-    Refused(#[source] TransportError),
+    Refused(TransportError),
     /// Somebody must act (password, permission, wrong type at a key, version): nothing happened. Say so, back off,
     /// and try again: it may be mended while the process lives.
     #[error("the broker refuses until somebody acts: {0}")]
-    Misconfigured(#[source] TransportError),
+    Misconfigured(TransportError),
 }
 
 /// Why tasks were not accepted.
@@ -437,14 +421,14 @@ pub enum EnqueueError {
     },
     /// The broker refused, for example since its memory is full: none is stored.
     #[error("the broker refused, nothing is stored: {0}")]
-    Refused(#[source] TransportError),
+    Refused(TransportError),
     /// Somebody must act (password, permission, wrong type at a key): none is stored.
     #[error("the broker refuses until somebody acts, nothing is stored: {0}")]
-    Misconfigured(#[source] TransportError),
+    Misconfigured(TransportError),
     /// No answer came: the tasks may or may not be stored. Sending the same ids again is safe unless a task may run at
     /// most once: an id is free once its task is gone, and one that has ended meanwhile runs again.
     #[error("the broker did not answer; the tasks may have been accepted: {0}")]
-    Unknown(#[source] TransportError),
+    Unknown(TransportError),
     /// Some partitions of the queue took their tasks, others did not.
     #[error("only some of the tasks were accepted; of the others: {error}")]
     InPart {
@@ -463,6 +447,25 @@ impl From<BrokerError> for EnqueueError {
             BrokerError::Unknown(source) => Self::Unknown(source),
             BrokerError::Refused(source) => Self::Refused(source),
             BrokerError::Misconfigured(source) => Self::Misconfigured(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_of_errors_says_each_text_once() {
+        let of = |error: anyhow::Error| format!("{error:#}");
+        let inner = || TransportError::new("connection reset");
+        for chain in [
+            of(BrokerError::Unknown(inner()).into()),
+            of(BrokerError::Refused(inner()).into()),
+            of(BrokerError::Misconfigured(inner()).into()),
+            of(EnqueueError::Unknown(inner()).into()),
+        ] {
+            assert_eq!(chain.matches("connection reset").count(), 1, "{chain}");
         }
     }
 }

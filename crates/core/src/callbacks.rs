@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Broker, BrokerError, DeadLetter};
+use crate::broker::{Broker, BrokerError};
+use crate::dead_letters::DeadLetter;
 use crate::envelope::{EncodeError, Envelope};
 use crate::error::TaskError;
 use crate::failure::Failure;
@@ -138,11 +139,7 @@ impl FailedTask {
     /// # Errors
     /// A permanent one where it was another task, or its arguments cannot be read.
     pub fn message<T: Task>(&self) -> anyhow::Result<T> {
-        if self.task.as_str() != T::NAME {
-            let reason = format!("the task that failed is {}, not {}", self.task, T::NAME);
-            return Err(TaskError::permanent(TaskError::new(reason)).into_anyhow());
-        }
-        decode_args(&self.args).map_err(TaskError::into_anyhow)
+        message_of(&self.task, &self.args).map_err(TaskError::into_anyhow)
     }
 
     /// As the only field of a message, whatever its name is: fields may come in their order.
@@ -150,6 +147,15 @@ impl FailedTask {
         let args = rmp_serde::to_vec_named(&(self,));
         args.expect("texts, numbers and bytes always encode").into()
     }
+}
+
+/// The message of a task that failed, where its name is that of `T`.
+pub(crate) fn message_of<T: Task>(task: &TaskName, args: &[u8]) -> Result<T, TaskError> {
+    if task.as_str() != T::NAME {
+        let reason = format!("the task that failed is {task}, not {}", T::NAME);
+        return Err(TaskError::permanent(TaskError::new(reason)));
+    }
+    decode_args(args)
 }
 
 #[derive(Serialize, Deserialize)]

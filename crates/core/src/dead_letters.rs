@@ -4,15 +4,17 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError, DeadLetter, Revived};
+use crate::broker::{Broker, BrokerError, Revived};
 use crate::envelope::Encoded;
 use crate::ids::{QueueName, TaskId};
 use crate::size::size_text;
 use crate::time::Millis;
 
 mod edit;
+mod letter;
 
 pub use edit::{Edit, EditError};
+pub use letter::DeadLetter;
 
 /// The most ids of cut dead letters that one [`Cut`] names.
 pub const CUT_SHOWN_MAX: usize = 10;

@@ -11,12 +11,13 @@ use crate::time::secs;
 /// What has to hold a task, beside the primary's memory, before its send counts as done.
 ///
 /// ```
-/// use lovage_core::{Durability, secs};
+/// use lovage_core::{Durability, ms};
 ///
 /// let on_two_replicas = Durability::replicas(2);
-/// let on_disk_here_and_there = Durability::replicas(1).fsync().within(secs(3));
+/// let on_disk_here_and_there = Durability::replicas(1).fsync().within(ms(1500));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "it asks for nothing until a send is given it"]
 #[non_exhaustive]
 pub struct Durability {
     /// How many replicas must have it.
@@ -46,8 +47,8 @@ impl Durability {
         self
     }
 
-    /// Waits at most `span` for the confirmation: to the millisecond, at most thirty seconds, and no longer than the
-    /// deadline of the send allows.
+    /// Waits at most `span` for the confirmation: to the millisecond, at most thirty seconds, and at most three quarters of
+    /// what the deadline of the send leaves; with the usual one of two seconds, at most 1.5 s.
     pub const fn within(mut self, span: Duration) -> Self {
         self.within = span;
         self

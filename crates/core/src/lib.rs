@@ -34,9 +34,9 @@ mod verdict;
 pub use access::{AccessError, AccessFile, AccessFiles};
 pub use advice::TaskResultExt;
 pub use broker::{
-    Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, DeadLetter,
-    Delivery, EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Parked, Recovered, Renewal,
-    Rescheduled, Results, Revived, Scheduled, Settled, Settlement, TransportError,
+    Awaited, BATCH_MAX, Batch, Broker, BrokerError, Cancelled, Claim, Control, Counts, Delivery,
+    EnqueueError, Enqueued, Fence, Inspect, LOSSES_MAX, Parked, Recovered, Renewal, Rescheduled,
+    Results, Revived, Scheduled, Settled, Settlement, TransportError,
 };
 pub use callbacks::{CALLBACK_DEPTH_MAX, Callback, Callbacks, FailedTask, OnFailure, Owed};
 pub use checkup::{
@@ -46,7 +46,8 @@ pub use checkup::{
 };
 pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};
 pub use dead_letters::{
-    CUT_SHOWN_MAX, Cut, DeadLetters, DeadLettersSummary, Edit, EditError, Purged, Retention,
+    CUT_SHOWN_MAX, Cut, DeadLetter, DeadLetters, DeadLettersSummary, Edit, EditError, Purged,
+    Retention,
 };
 pub use draft::{
     Draft, DraftError, IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_TTL_DEFAULT, Uniqueness,

@@ -50,6 +50,7 @@ pub enum Ack {
 
 /// The options of a task. `None` is "not set here": the task's own, then the default.
 #[derive(Clone, Debug, Default)]
+#[must_use = "options change nothing by themselves"]
 #[non_exhaustive]
 pub struct TaskOptions {
     /// The queue it is sent to; `default` unless set.

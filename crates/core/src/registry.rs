@@ -50,7 +50,7 @@ pub enum RegistryError {
         /// Where it is.
         location: String,
         /// What is wrong with the name.
-        source: NameError,
+        r#source: NameError,
     },
     /// A body takes a state that the worker was not given.
     #[error(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lovage_core::{
-    AccessFiles, BrokerError, Cancelled, Clock, Control, Counts, DeadLetter, Durability, Inspect,
-    Millis, NameError, QueueName, Rescheduled, Revived, Scheduled, Task, TaskId, When, secs,
+    AccessFiles, BrokerError, Cancelled, Clock, Control, Counts, Durability, Inspect, Millis,
+    NameError, QueueName, Rescheduled, Scheduled, Task, TaskId, When, secs,
 };
 use tokio::time::timeout_at;
 
@@ -184,26 +184,6 @@ impl Client {
         let queue = QueueName::parse(queue)?;
         let tasks = || self.broker().scheduled(&queue, offset, limit);
         Ok(self.within(tasks).await?)
-    }
-
-    /// Makes a dead task ready again, with no attempts and no losses. A unique one whose key another task holds meanwhile
-    /// stays dead: [`Revived::Held`] names that one.
-    pub async fn revive(&self, queue: &str, id: TaskId) -> Result<Revived, ControlError> {
-        let queue = QueueName::parse(queue)?;
-        Ok(self.within(|| self.broker().revive(&queue, id)).await?)
-    }
-
-    /// The dead letters of `queue`, oldest first, from number `offset` on, at most `limit`; fewer where they are large.
-    /// Empty where there are no more.
-    pub async fn dead_letters(
-        &self,
-        queue: &str,
-        offset: usize,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, ControlError> {
-        let queue = QueueName::parse(queue)?;
-        let letters = || self.broker().dead_letters(&queue, offset, limit);
-        Ok(self.within(letters).await?)
     }
 
     /// How many tasks are in each place of `queue`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lovage_core::{
-    BATCH_MAX, BrokerError, Control, DeadLetters as _, DecodeError, Envelope, FailureKind, Inspect,
+    BATCH_MAX, BrokerError, Control, DeadLetters as _, DecodeError, FailureKind, Inspect,
     Membership, Millis, NameError, QueueName, Revived, TaskId,
 };
 pub use lovage_core::{Cut, DeadLetter, DeadLettersSummary, Edit, EditError, Retention};
@@ -56,16 +56,23 @@ pub enum DeadLettersError {
         /// The letter.
         id: TaskId,
         /// What is wrong with its bytes.
-        source: DecodeError,
+        r#source: DecodeError,
     },
     /// The broker did not do it, or did not answer. Of what takes several calls, those before this one are done.
-    #[error("{done} dead letters were taken care of, then: {source}")]
+    #[error("{}{source}", before(*done))]
     Broker {
         /// How many were certainly moved or removed before.
         done: u64,
         /// Why not the others.
-        source: BrokerError,
+        r#source: BrokerError,
     },
+}
+
+fn before(done: u64) -> String {
+    match done {
+        0 => String::new(),
+        _ => format!("{done} dead letters were taken care of, then: "),
+    }
 }
 
 impl From<BrokerError> for DeadLettersError {
@@ -172,7 +179,7 @@ impl DeadLetters {
         let Some(letter) = self.get(id).await? else {
             return Ok(Revived::NotDead);
         };
-        let envelope = Envelope::decode(&letter.bytes);
+        let envelope = letter.envelope();
         let envelope = envelope.map_err(|source| DeadLettersError::Unreadable { id, source })?;
         let task = edit.apply(envelope)?;
         let broker = self.client.broker();
@@ -277,7 +284,9 @@ impl Filter {
     pub fn takes(&self, letter: &DeadLetter, now: Millis) -> bool {
         let age = now.since(letter.died_at);
         let is_named = |name: &String| {
-            Envelope::decode(&letter.bytes).is_ok_and(|envelope| envelope.task.as_str() == *name)
+            letter
+                .task()
+                .is_some_and(|task| task.as_str() == name.as_str())
         };
         self.kind.is_none_or(|kind| kind == letter.failure.kind)
             && self.older_than.is_none_or(|least| least <= age)

@@ -37,10 +37,10 @@ pub enum ConnectError {
     Spool(#[from] crate::spool::SpoolError),
     /// Nobody answers there, or not yet.
     #[error("cannot connect: {0}")]
-    Unreachable(#[source] TransportError),
+    Unreachable(TransportError),
     /// Somebody must act: password, permission, certificate, namespace, a server that is too old.
     #[error("cannot connect until somebody acts: {0}")]
-    Misconfigured(#[source] TransportError),
+    Misconfigured(TransportError),
 }
 
 /// Why a task was not certainly accepted.
@@ -99,23 +99,25 @@ pub enum SendError {
     },
     /// The broker refused, or was never reached, until the deadline ended: the task is certainly not stored.
     #[error("the task is not stored: {0}")]
-    Refused(#[source] TransportError),
+    Refused(TransportError),
     /// Somebody must act (password, permission, wrong type at a key): the task is certainly not stored.
     #[error("the task is not stored, and will not be until somebody acts: {0}")]
-    Misconfigured(#[source] TransportError),
+    Misconfigured(TransportError),
     /// The task is stored, and whoever was to confirm it has not done so in time: it runs as any other, and a failover
     /// or a loss of power may lose it. Sending it again with the same id asks for the confirmation again; that is safe
-    /// unless it may run at most once.
+    /// unless it may run at most once, and with the same idempotency key always.
     #[error(
-        "task {id} is stored, and {} of {} replicas confirmed it within {:?}{}; a failover may lose it; sending it \
-         again with .id({id}) asks again, and is safe unless it may run at most once",
-        by.replicas, wanted.replicas, wanted.within,
-        if wanted.fsync && !by.fsynced { ", the primary not on its disk" } else { "" }
+        "task {id} is stored, and {} of {} replicas confirmed it in time{}; a failover may lose it; sending it again \
+         with .id({id}), or its idempotency key, asks again; by its id alone that is not safe if it may run at most once; \
+         .within({:?}) and the deadline of the send bound the wait",
+        by.replicas, wanted.replicas,
+        if wanted.fsync && !by.fsynced { ", the primary not on its disk" } else { "" },
+        wanted.within,
     )]
     NotConfirmed {
         /// The task.
         id: TaskId,
-        /// What was asked for.
+        /// What was asked for; less time than that may have passed, where the deadline of the send left less.
         wanted: Durability,
         /// Who has confirmed it.
         by: Confirmation,
@@ -131,7 +133,7 @@ pub enum SendError {
         /// again, unless it was sent with an idempotency key. Of a unique task another one may have been accepted.
         id: TaskId,
         /// What is known of the missing answer.
-        source: TransportError,
+        r#source: TransportError,
     },
 }
 
@@ -183,7 +185,7 @@ pub struct SendAllError {
     /// Tasks that are stored and were not confirmed as was asked for; see [`SendError::NotConfirmed`].
     pub unconfirmed: Vec<TaskId>,
     /// Why the others were not.
-    pub source: SendError,
+    pub r#source: SendError,
 }
 
 /// Why a result was not had.

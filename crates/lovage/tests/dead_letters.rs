@@ -142,6 +142,27 @@ async fn a_dead_letter_is_revived_with_other_arguments_and_options() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_says_what_it_is() {
+    let office = Office::open().await;
+    let id = office.client.send(mail("ada")).await.unwrap().id();
+    office.fail_all(FailureKind::Error).await;
+    let letter = office.dead().get(id).await.unwrap().unwrap();
+    assert_eq!(letter.task().unwrap().as_str(), "mail");
+    assert_eq!(letter.message::<mail>().unwrap().to, "ada");
+    let other = letter.message::<resize>().err().unwrap().to_string();
+    assert!(other.contains("is mail, not resize"), "{other}");
+    let shown = letter.to_string();
+    for part in [
+        id.to_string(),
+        "mail died at ".into(),
+        letter.failure.to_string(),
+    ] {
+        assert!(shown.contains(&part), "{shown}");
+    }
+    assert!(!format!("{letter} {letter:?}").contains("ada"));
+}
+
+#[tokio::test]
 async fn an_edited_unique_task_holds_the_key_of_its_new_arguments() {
     let office = Office::open().await;
     let id = office.client.send(refresh(7)).await.unwrap().id();

@@ -138,9 +138,10 @@ async fn a_final_failure_sends_the_callback_with_all_that_is_known() {
     assert_eq!((what.id, what.attempts, what.losses), (handle.id(), 2, 0));
     assert_eq!(what.failure.message, "visa has no cover");
     assert_eq!(what.message::<charge>().unwrap().card, "visa");
-    let letters = kit.client().dead_letters("bank", 0, 9).await.unwrap();
+    let dead = |queue| kit.client().dead_letters_of(queue).unwrap();
+    let letters = dead("bank").list(0, 9).await.unwrap();
     assert_eq!(letters[0].died_at, what.died_at);
-    let letters = kit.client().dead_letters("ops", 0, 9).await.unwrap();
+    let letters = dead("ops").list(0, 9).await.unwrap();
     assert_eq!(letters[0].failure.message, "nobody listens");
 }
 

@@ -91,11 +91,11 @@ async fn a_task_that_fails_for_good_is_dead_with_its_reason() {
     };
     assert_eq!(failure.message, "not yet");
     assert_eq!(handle.state().await.unwrap(), Place::Dead);
-    let letters = kit.client().dead_letters("mail", 0, 10).await.unwrap();
+    let dead = kit.client().dead_letters_of("mail").unwrap();
+    let letters = dead.list(0, 10).await.unwrap();
     assert_eq!(letters[0].id, handle.id());
 
-    let revived = kit.client().revive("mail", handle.id()).await;
-    assert_eq!(revived.unwrap(), Revived::Ready);
+    assert_eq!(dead.revive(handle.id()).await.unwrap(), Revived::Ready);
     assert_eq!(kit.run_until_idle().await, 3);
 }
 

@@ -13,9 +13,9 @@ use lovage_core::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::settler::Trouble;
 use crate::shutdown::RETIRE_MAX;
 use crate::tenure::Seat;
+use crate::trouble::Trouble;
 
 /// The most that are looked at in one call.
 const BATCH: NonZeroU16 = NonZeroU16::new(100).expect("it is not zero");
@@ -70,7 +70,7 @@ struct Caller<'a, B> {
 
 impl<B: Callbacks> Caller<'_, B> {
     async fn run(mut self, seat: &Seat, ended: &CancellationToken) {
-        let mut trouble = Trouble::default();
+        let mut trouble = seat.trouble();
         loop {
             tokio::select! {
                 biased;
@@ -121,7 +121,9 @@ impl<B: Callbacks> Caller<'_, B> {
             }
             match refused {
                 Some(error) => {
-                    let trouble = self.refusing.entry(to.clone()).or_default();
+                    let trouble = self.refusing.entry(to.clone());
+                    // A queue that is full is told by itself: no outage of the broker hides it.
+                    let trouble = trouble.or_insert_with(|| Trouble::new(&Arc::default()));
                     trouble.failed(&to, "call back", &as_broker_error(error));
                 }
                 None => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use lovage_core::{Callbacks, Membership, Registry, States};
-pub use lovage_process::{BrokerArgs, BrokerArgsError, ConnectFailure, LogFormat};
+pub use lovage_process::{BrokerArgs, BrokerArgsError, ConnectFailure, LogFormat, looked_at};
 use lovage_process::{connected, health, install_logs};
 
 pub use args::{Args, ConfigError};

@@ -11,8 +11,9 @@ use lovage_core::{Broker, BrokerError, Lane, QueueName, ms, secs};
 use tokio::time::Instant;
 
 use crate::lanes::{LANES, NARROWEST_FIRST, index};
-use crate::settler::{Ledger, Trouble};
+use crate::settler::Ledger;
 use crate::tenure::{Seat, Tenure};
+use crate::trouble::Trouble;
 
 /// What waits for a slot is about what finishes within this.
 const BUFFER_SPAN: Duration = ms(5);
@@ -59,6 +60,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(name: QueueName, weight: u32, seat: Arc<Seat>, lane: Lane) -> Self {
+        let (trouble, bell_trouble) = (seat.trouble(), seat.trouble());
         Self {
             name,
             weight,
@@ -68,12 +70,12 @@ impl Queue {
             lanes: LaneGuess::new(lane),
             ledger: Ledger::default(),
             linger_ends: None,
-            trouble: Trouble::default(),
+            trouble,
             hungry: true,
             rich: false,
             due: None,
             bell: Bell::default(),
-            bell_trouble: Trouble::default(),
+            bell_trouble,
             under_way: 0,
             claims: Vec::new(),
             exchanges: 0,
@@ -260,7 +262,7 @@ mod tests {
     fn weights_decide_how_often_a_queue_comes_first() {
         let queue = |name, weight| {
             let name = QueueName::parse(name).unwrap();
-            let seat = Arc::new(Seat::new(name.clone()));
+            let seat = Arc::new(Seat::new(name.clone(), &Arc::default()));
             Queue::new(name, weight, seat, Lane::Async)
         };
         let queues = [queue("mail", 3), queue("default", 1)];

@@ -73,7 +73,10 @@ mod tests {
 
     #[test]
     fn a_worker_is_ready_only_with_a_good_lease_and_says_why_not() {
-        let seat = Arc::new(Seat::new(QueueName::parse("mail").unwrap()));
+        let seat = Arc::new(Seat::new(
+            QueueName::parse("mail").unwrap(),
+            &Arc::default(),
+        ));
         let watched = Arc::new(Watched::default());
         let probe: Arc<dyn Probe> = watched.clone();
         let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), probe).unwrap();

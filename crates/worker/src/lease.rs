@@ -18,7 +18,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::recovery;
 use crate::reporter::Reporter;
-use crate::settler::Trouble;
 use crate::shutdown::RETIRE_MAX;
 use crate::stats::Counters;
 use crate::tenure::{Seat, Tenure};
@@ -147,7 +146,7 @@ impl<B: Membership> Keeper<B> {
             return;
         };
         join_all(self.seats.iter().map(|seat| async move {
-            let mut trouble = Trouble::default();
+            let mut trouble = seat.trouble();
             while let Err(error) = self
                 .bounded(self.broker.retain(&seat.queue, retention))
                 .await
@@ -181,7 +180,7 @@ impl<B: Membership> Keeper<B> {
                     Ok(_) => told = false,
                     Err(error) if !told => {
                         told = true;
-                        tracing::warn!(queue = %seat.queue, %error, "cannot report; trying again");
+                        tracing::debug!(queue = %seat.queue, %error, "cannot report; trying again");
                     }
                     Err(_) => {}
                 }
@@ -210,7 +209,7 @@ impl<B: Membership> Keeper<B> {
     }
 
     async fn register(&self, seat: &Seat) -> Arc<Tenure> {
-        let mut trouble = Trouble::default();
+        let mut trouble = seat.trouble();
         loop {
             let (worker, asked) = (WorkerId::random(), self.clock.now());
             let registered = self.bounded(self.broker.register(worker, &seat.queue, self.lease));
@@ -228,7 +227,7 @@ impl<B: Membership> Keeper<B> {
 
     /// Renews until the identity is lost.
     async fn hold(&self, queue: usize, seat: &Seat, tenure: &Tenure) {
-        let (mut trouble, mut compared) = (Trouble::default(), self.clock.now());
+        let (mut trouble, mut compared) = (seat.trouble(), self.clock.now());
         loop {
             if trouble.is_none() {
                 let _ = timeout(self.lease / RENEWALS, seat.asked()).await;

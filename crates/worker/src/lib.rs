@@ -51,6 +51,7 @@ mod stats;
 mod tenure;
 mod threads;
 mod triage;
+mod trouble;
 mod watchdog;
 mod worker;
 

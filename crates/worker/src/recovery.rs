@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 use lovage_core::{Broker, Loss};
 use tokio::time::sleep;
 
-use crate::settler::Trouble;
 use crate::stats::Counters;
 use crate::tenure::Seat;
 
@@ -35,7 +34,7 @@ async fn recover_queue<B: Broker>(
     patience: Duration,
     counters: &Counters,
 ) {
-    let mut trouble = Trouble::default();
+    let mut trouble = seat.trouble();
     loop {
         // Workers that started together do not look together.
         sleep(patience.mul_f64(0.9 + fastrand::f64() / 5.0)).await;

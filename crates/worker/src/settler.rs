@@ -8,17 +8,12 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, OptionFuture};
 use lovage_core::{
     Ack, BATCH_MAX, Broker, BrokerError, Claim, Lane, Outcome, QueueName, Settled, Settlement,
-    Verdict, ms, secs,
+    Verdict, ms,
 };
 use tokio::time::Instant;
 
 use crate::held::Place;
 use crate::tenure::Tenure;
-
-/// The first pause after an error.
-const PAUSE_MIN: Duration = ms(50);
-/// The longest: a broker that answers again is used again within it.
-const PAUSE_MAX: Duration = secs(2);
 
 /// How long a verdict that nothing hangs on waits for others: to settle one takes as many commands as to settle many.
 /// What a killed worker has done within it is done again.
@@ -195,62 +190,10 @@ impl Exchange {
     }
 }
 
-/// Whether the broker answers, for one queue: says so once a change, and how long to leave it alone.
-#[derive(Debug, Default)]
-pub(crate) struct Trouble {
-    failures: u32,
-    until: Option<Instant>,
-}
-
-impl Trouble {
-    pub(crate) fn failed(&mut self, queue: &QueueName, verb: &'static str, error: &BrokerError) {
-        if self.failures == 0 {
-            if matches!(error, BrokerError::Misconfigured(_)) {
-                tracing::error!(%queue, verb, %error, "the broker refuses; trying again until it is mended");
-            } else {
-                tracing::warn!(%queue, verb, %error, "the broker does not work; trying again");
-            }
-        }
-        self.pause();
-    }
-
-    /// Leaves the broker alone for a while, a longer one each time.
-    pub(crate) fn pause(&mut self) {
-        let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let pause = PAUSE_MIN.saturating_mul(factor).min(PAUSE_MAX);
-        self.failures = self.failures.saturating_add(1);
-        // A whole fleet loses its broker at once and must not come back at once.
-        self.until = Some(Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0));
-    }
-
-    pub(crate) fn worked(&mut self, queue: &QueueName) {
-        if 0 < self.failures {
-            tracing::info!(%queue, failures = self.failures, "the broker works again");
-            *self = Self::default();
-        }
-    }
-
-    pub(crate) fn is_none(&self) -> bool {
-        self.failures == 0
-    }
-
-    /// Waits until the broker may be tried again.
-    pub(crate) async fn wait(&self) {
-        if let Some(until) = self.until {
-            tokio::time::sleep_until(until).await;
-        }
-    }
-
-    /// Until when to leave it alone, if it still is to be.
-    pub(crate) fn paused_until(&self, now: Instant) -> Option<Instant> {
-        self.until.filter(|until| now < *until)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lovage_core::{Fence, Millis, TaskId, TransportError};
+    use lovage_core::{Fence, Millis, TaskId, TransportError, secs};
 
     fn done(keep: Option<Duration>) -> Outgoing {
         Outgoing {

@@ -8,6 +8,8 @@ use lovage_core::{QueueName, WorkerId};
 use lovage_process::Monotonic;
 use tokio::sync::Notify;
 
+use crate::trouble::{Outage, Trouble};
+
 /// One identity in one queue.
 ///
 /// Its deadline is counted by this process's own monotonic clock from when the last successful renewal was *sent*, so
@@ -81,17 +83,24 @@ pub(crate) struct Seat {
     compare: AtomicBool,
     asked: Notify,
     callbacks: Notify,
+    outage: Arc<Outage>,
 }
 
 impl Seat {
-    pub(crate) fn new(queue: QueueName) -> Self {
+    pub(crate) fn new(queue: QueueName, outage: &Arc<Outage>) -> Self {
         Self {
             queue,
             tenure: Mutex::new(None),
             compare: AtomicBool::new(false),
             asked: Notify::new(),
             callbacks: Notify::new(),
+            outage: Arc::clone(outage),
         }
+    }
+
+    /// What a loop of this queue keeps of how it gets on with the broker.
+    pub(crate) fn trouble(&self) -> Trouble {
+        Trouble::new(&self.outage)
     }
 
     pub(crate) fn tenure(&self) -> Option<Arc<Tenure>> {
@@ -161,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_comparison_that_failed_waits_for_the_next_renewal_and_asks_for_none() {
-        let seat = Seat::new(QueueName::parse("mail").unwrap());
+        let seat = Seat::new(QueueName::parse("mail").unwrap(), &Arc::default());
         seat.ask_comparison();
         assert!(
             seat.asked().now_or_never().is_some(),

@@ -224,7 +224,9 @@ where
         tell_tasks(&tasks, &queues, &settings);
 
         let names = queues.names();
-        let seats: Arc<[Arc<Seat>]> = names.into_iter().map(|n| Arc::new(Seat::new(n))).collect();
+        let outage = Arc::default();
+        let seat = |name| Arc::new(Seat::new(name, &outage));
+        let seats: Arc<[Arc<Seat>]> = names.into_iter().map(seat).collect();
         let shared = Arc::new(Shared::new(Arc::clone(&seats)));
         let held_max = held_max(&settings);
         let (answers, finished) = mpsc::channel(held_max);

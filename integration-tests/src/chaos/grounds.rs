@@ -170,9 +170,10 @@ impl Grounds {
 
     /// All dead letters.
     pub(crate) async fn dead_letters(&self) -> Result<HashMap<TaskId, Death>> {
-        let (client, mut all) = (self.quiet_client().await?, HashMap::new());
+        let client = self.quiet_client().await?;
+        let (dead, mut all) = (client.dead_letters_of(QUEUE)?, HashMap::new());
         loop {
-            let page = client.dead_letters(QUEUE, all.len(), PAGE).await?;
+            let page = dead.list(all.len(), PAGE).await?;
             if page.is_empty() {
                 return Ok(all);
             }

@@ -139,8 +139,9 @@ impl Load {
 
     /// Takes the dead letters away, as an operator does.
     async fn clear(&self) -> Result<()> {
+        let dead = self.client.dead_letters_of(QUEUE)?;
         loop {
-            let page = self.client.dead_letters(QUEUE, 0, PAGE).await?;
+            let page = dead.list(0, PAGE).await?;
             for letter in &page {
                 let id: TaskId = letter.id;
                 self.client.cancel(QUEUE, id).await?;

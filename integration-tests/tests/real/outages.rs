@@ -111,6 +111,43 @@ async fn a_worker_survives_any_outage_of_redis() {
 }
 
 #[tokio::test]
+async fn an_outage_is_said_once_a_worker_whatever_its_queues() {
+    let stage = stage().await;
+    let mut worker = stage.worker().queues("default,a,b,c,d").spawn();
+    let client = stage.client().await;
+    tasks_run(&client, std::slice::from_mut(&mut worker), "the start").await;
+    stage.redis.kill9();
+    stays("away for longer than the lease", 2 * LEASE, async || true).await;
+    stage.redis.restart().await;
+    tasks_run(&client, std::slice::from_mut(&mut worker), "the outage").await;
+    eventually("the worker says that it is over", async || {
+        worker.says("the broker works again").then_some(())
+    })
+    .await;
+    let log = worker.log();
+    for word in ["the broker does not work", "the broker works again"] {
+        assert_eq!(log.matches(word).count(), 1, "{word:?} in\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_and_a_beat_say_at_their_start_what_is_wrong_with_redis() {
+    let redis = RedisServer::builder()
+        .arg("maxmemory", "100mb")
+        .arg("maxmemory-policy", "allkeys-lru");
+    let stage = stage_over(redis.start().await);
+    let processes = [stage.worker().spawn(), stage.beat().spawn()];
+    for process in processes {
+        for what in ["set noeviction", "takes all tasks with it"] {
+            eventually(&format!("it says {what:?}"), async || {
+                process.says(what).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_restart_of_redis_with_an_append_only_file_loses_nothing() {
     let stage = stage_over(RedisServer::builder().appendonly("always").start().await);
     let client = stage.client().await;

@@ -213,6 +213,10 @@ async fn a_worker_started_before_redis_works_once_it_is_there() {
     let client = stage.client().await;
     let handle = client.send(quick(7)).await.unwrap();
     assert_eq!(handle.wait(LIMIT).await.unwrap(), 7);
+    let log = worker.log();
+    for (word, times) in [("the broker is away", 1), ("trying again until", 0)] {
+        assert_eq!(log.matches(word).count(), times, "{word:?} in\n{log}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use lovage_beat::cli::{Args, run_connecting};
 use lovage_broker_redis::{ConnectError, RedisBroker, RedisConfig};
 use lovage_core::{Registry, RegistryError, inventory};
 use lovage_process::ConnectFailure;
+use lovage_process::looked_at;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -27,6 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let connect = async || {
         RedisBroker::connect(&config)
             .await
+            .map(looked_at)
             .map_err(|error| match error {
                 ConnectError::Unreachable(_) => ConnectFailure::ForNow(error.into()),
                 _ => ConnectFailure::ForGood(error.into()),

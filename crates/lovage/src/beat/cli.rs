@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use lovage_beat::PeriodicDef;
-use lovage_beat::cli::{Args, run_connecting};
+use lovage_beat::cli::{Args, looked_at, run_connecting};
 use lovage_core::{Registry, RegistryError};
 
 use super::linked;
@@ -72,7 +72,7 @@ impl Cli {
             },
         };
         let broker = args.broker.clone();
-        let connect = async || connect_by(&broker).await;
+        let connect = async || connect_by(&broker).await.map(looked_at);
         let periodic = self.periodic.unwrap_or_else(linked);
         run_connecting(args, connect, tasks, periodic).await
     }

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use lovage_core::{Lane, Registry, StateNeed, States};
-use lovage_worker::cli::{Args, run_connecting, serve, serve_connecting};
+use lovage_worker::cli::{Args, looked_at, run_connecting, serve, serve_connecting};
 
 use super::with_client;
 use crate::any_broker::AnyBroker;
@@ -92,10 +92,11 @@ impl Cli {
         let connect = async || connect_by(&broker).await;
         let states =
             |broker: &AnyBroker| with_client(self.states, &Client::with_broker(broker.clone()));
-        match entry {
-            Some(entry) => serve_connecting(entry, args, connect, registry, states).await,
-            None => run_connecting(args, connect, registry, states).await,
+        if let Some(entry) = entry {
+            return serve_connecting(entry, args, connect, registry, states).await;
         }
+        let connect = async || connect().await.map(looked_at);
+        run_connecting(args, connect, registry, states).await
     }
 }
 

@@ -288,7 +288,12 @@ async fn the_doctor_starts_no_at_most_once_task_a_second_time() {
     assert!(repaired.is_healthy(), "{repaired}");
     assert_eq!(kinds(&repaired), [Kind::InNoPlace].into());
     assert_eq!(sent.state().await.unwrap(), Place::Dead);
-    let letters = client.dead_letters("default", 0, 9).await.unwrap();
+    let letters = client
+        .dead_letters_of("default")
+        .unwrap()
+        .list(0, 9)
+        .await
+        .unwrap();
     assert_eq!(letters[0].failure.kind, FailureKind::Abandoned);
     // What is there beside it is as wherever a task is buried.
     let owed: u64 = server.cli(&["ZCARD", &q("callbacks")]).await.unwrap();

@@ -5,6 +5,7 @@
 use clap::Parser;
 use lovage_broker_redis::{ConnectError, RedisBroker, RedisConfig};
 use lovage_core::{Registry, States};
+use lovage_process::looked_at;
 use lovage_worker::cli::{Args, ConnectFailure, run_connecting};
 
 #[tokio::main]
@@ -17,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let connect = async || {
         RedisBroker::connect(&config)
             .await
+            .map(looked_at)
             .map_err(|error| match error {
                 ConnectError::Unreachable(_) => ConnectFailure::ForNow(error.into()),
                 _ => ConnectFailure::ForGood(error.into()),

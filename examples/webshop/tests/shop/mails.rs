@@ -94,8 +94,9 @@ async fn an_address_that_is_refused_is_a_dead_letter_and_the_order_goes_on() {
     {}
 
     let limit = std::time::Instant::now() + secs(20);
+    let dead = stage.client.dead_letters_of(MAIL_QUEUE).unwrap();
     let letter = loop {
-        let mut letters = stage.client.dead_letters(MAIL_QUEUE, 0, 10).await.unwrap();
+        let mut letters = dead.list(0, 10).await.unwrap();
         if let Some(letter) = letters.pop() {
             break letter;
         }
