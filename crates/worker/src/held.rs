@@ -7,6 +7,7 @@ use lovage_core::{Ack, CancellationToken, Fence, Lane, TaskContext, TaskId};
 use tokio::task::JoinHandle;
 
 use crate::reporter::Listed;
+use crate::run::Start;
 use crate::tenure::Tenure;
 
 /// A delivery's place in the table; used again only after its settlement was answered.
@@ -39,6 +40,7 @@ pub(crate) enum Stage {
         context: TaskContext,
         task: JoinHandle<()>,
         lane: Lane,
+        start: Arc<Start>,
         began: Instant,
     },
     /// Its verdict is known, and the broker has not confirmed it.

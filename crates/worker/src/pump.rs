@@ -235,10 +235,13 @@ where
             }
             Step::Abort => {
                 for (_, held) in self.table.iter_mut() {
-                    if let held::Stage::Running { task, lane, .. } = &held.stage {
+                    if let held::Stage::Running {
+                        task, lane, start, ..
+                    } = &held.stage
+                    {
                         held.interrupted = true;
-                        // A body on a thread goes on: given back, it would run twice at once.
-                        if can_be_stopped(*lane) {
+                        // A body that has begun on a thread goes on: given back, it would run twice at once.
+                        if can_be_stopped(*lane) || start.give_up() {
                             task.abort();
                         }
                     }

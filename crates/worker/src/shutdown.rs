@@ -66,7 +66,7 @@ pub(crate) enum Step {
     ReleaseWaiting,
     /// Cancel the tokens of all runs.
     Interrupt,
-    /// Abort all runs, but for bodies on threads, which nothing stops.
+    /// Abort all runs, but for bodies that have begun on threads, which nothing stops.
     Abort,
 }
 

@@ -130,9 +130,9 @@ where
             memory: planned.def.memory,
             limits: planned.limits,
             slot: self.lanes[index(lane)].take_slot(),
-            start,
+            start: Arc::clone(&start),
         };
-        let answer = Answer::new(place, Arc::clone(&terms.start), self.answers.clone());
+        let answer = Answer::new(place, Arc::clone(&start), self.answers.clone());
         let task = self
             .home
             .spawn(deliver(self.service.clone(), run, terms, answer));
@@ -140,6 +140,7 @@ where
             context,
             task,
             lane,
+            start,
             began,
         };
     }

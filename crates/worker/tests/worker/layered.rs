@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use crate::support::{Act, Stand, envelope, queue, send, until};
+use crate::support::{Act, Compute, Stand, envelope, queue, send, until};
 use futures_util::future::BoxFuture;
-use lovage_core::{Ack, Inspect, Place, TaskError, ms};
+use lovage_core::{Ack, Inspect, Place, Task, TaskError, ms};
 use lovage_worker::Run;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt};
@@ -50,19 +50,29 @@ fn late(
     })
 }
 
-#[tokio::test]
-async fn an_at_most_once_task_whose_body_has_not_begun_is_given_back() {
+/// Sends a task that may run at most once, and stops its worker while it is in a layer.
+async fn is_given_back_from_a_layer<T: Task>(to: &str, message: &T) {
     let stand = Stand::new();
     let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::default());
-    let worker = stand.worker().layer(late(&gate, &arrived));
-    let worker = worker.start().await.unwrap();
-    let mut task = envelope("default", &Act::Succeed);
+    let worker = stand.worker().queues(queue(to));
+    let worker = worker.layer(late(&gate, &arrived)).start().await.unwrap();
+    let mut task = envelope(to, message);
     task.ack = Ack::Early;
     let id = send(&stand.memory, &task).await;
     until("it is in the layer", || arrived.load(Ordering::SeqCst) == 1).await;
     worker.shutdown_now().await;
-    let state = stand.memory.state(&queue("default"), id).await.unwrap();
+    let state = stand.memory.state(&queue(to), id).await.unwrap();
     assert_eq!((state, stand.probe.started()), (Place::Ready, 0));
+}
+
+#[tokio::test]
+async fn an_at_most_once_task_whose_body_has_not_begun_is_given_back() {
+    is_given_back_from_a_layer("default", &Act::Succeed).await;
+}
+
+#[tokio::test]
+async fn an_at_most_once_task_that_has_not_begun_on_a_thread_is_given_back() {
+    is_given_back_from_a_layer("compute", &Compute).await;
 }
 
 #[tokio::test]
