@@ -55,6 +55,8 @@ struct State {
     failures: u32,
     retry_at: Option<Instant>,
     down: bool,
+    /// Why no connection can be made was said.
+    unreachable: bool,
     /// That somebody must act was said, and nobody has yet.
     alarmed: bool,
     /// The connection that a PING asks whether it lives.
@@ -267,6 +269,7 @@ impl Connection {
                 state.server = Some(server);
                 state.down = false;
                 state.alarmed = false;
+                state.unreachable = false;
                 state.failures = 0;
                 state.retry_at = None;
                 state.live = Some(live.clone());
@@ -289,8 +292,9 @@ impl Connection {
                 tracing::error!(%server, %error, "Redis refuses connections until somebody acts; trying again until it does not");
             }
             state.alarmed = true;
-        } else if !state.down {
+        } else if !state.unreachable {
             tracing::warn!(%server, %error, "Redis cannot be reached; trying again until it can");
+            state.unreachable = true;
         }
         state.down = true;
     }

@@ -22,9 +22,8 @@ async fn last_lease_end(stage: &Stage) -> Option<Millis> {
     let leases = settings
         .iter()
         .filter(|(field, _)| field.starts_with("lease:"));
-    leases
-        .map(|(_, end)| Millis::new(end.parse().unwrap()))
-        .max()
+    let end = |(_, lease): (_, &String)| lease.split(':').next()?.parse().ok();
+    leases.filter_map(end).map(Millis::new).max()
 }
 
 #[tokio::test]

@@ -226,7 +226,7 @@ impl<'a> Drain<'a> {
             Ok(Err(error)) => return Ok(Moved::None(error.to_string())),
             Err(_) => return Ok(Moved::None("the broker does not answer".to_owned())),
         }
-        let travelling = self.keeper.travels(&self.queue);
+        let travelling = self.keeper.travels(&self.queue, number);
         let queue = self.queue.clone();
         let aside = Change::SetAside(queue.clone(), number, IN_DOUBT.to_owned());
         if let Err(error) = self.keeper.change(aside).await {
@@ -351,15 +351,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_send_goes_behind_an_at_most_once_task_that_travels() {
+    async fn an_at_most_once_task_that_travels_holds_its_queue_and_is_nobody_elses_to_move() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let keeper = Keeper::open(SpoolConfig::at(folder.path()))
-            .await
-            .expect("it is free");
-        assert!(!keeper.waits_in(&queue()));
-        let travelling = keeper.travels(&queue());
+        let config = SpoolConfig::at(folder.path());
+        let keeper = Keeper::open(config).await.expect("it is free");
+        let kept = keeper.append(&queue(), vec![entry()]).await;
+        kept.expect("there is room");
+        let travelling = keeper.travels(&queue(), 0);
+        let aside = Change::SetAside(queue(), 0, IN_DOUBT.to_owned());
+        assert!(keeper.change(aside).await.expect("the disk works"));
         assert!(keeper.waits_in(&queue()) && !keeper.holds(&queue()));
+        let moved = async || {
+            let put_back = keeper.put_back(&queue(), 0).await;
+            let forgotten = keeper.forget(&queue(), 0).await;
+            let listed = keeper.list_aside(9).await.expect("the disk works");
+            let moved = put_back.expect("the disk works") || forgotten.expect("the disk works");
+            (moved, listed.len())
+        };
+        assert_eq!(moved().await, (false, 0));
         drop(travelling);
         assert!(!keeper.waits_in(&queue()));
+        assert_eq!(keeper.list_aside(9).await.expect("the disk works").len(), 1);
+        assert_eq!(moved().await, (true, 0));
     }
 }

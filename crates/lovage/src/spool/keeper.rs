@@ -1,6 +1,6 @@
 //! The thread that alone touches the file: what comes while one commit travels to the disk is the next commit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -76,8 +76,8 @@ impl Drop for Travelling {
 #[derive(Debug, Default)]
 struct View {
     queues: HashSet<QueueName>,
-    /// Those of which an at-most-once task is on its way, which stands aside meanwhile.
-    travelling: HashSet<QueueName>,
+    /// The at-most-once task of a queue that is on its way, which stands aside meanwhile.
+    travelling: HashMap<QueueName, u64>,
     stats: SpoolStats,
 }
 
@@ -121,7 +121,7 @@ impl Keeper {
     /// Whether a send to `queue` must go behind others.
     pub(super) fn waits_in(&self, queue: &QueueName) -> bool {
         let view = self.seen.view();
-        view.queues.contains(queue) || view.travelling.contains(queue)
+        view.queues.contains(queue) || view.travelling.contains_key(queue)
     }
 
     /// Whether something of `queue` is still to be sent.
@@ -170,8 +170,8 @@ impl Keeper {
     }
 
     /// Lets an at-most-once task of `queue` count as waiting while it travels; one at a time.
-    pub(super) fn travels(&self, queue: &QueueName) -> Travelling {
-        self.seen.view().travelling.insert(queue.clone());
+    pub(super) fn travels(&self, queue: &QueueName, number: u64) -> Travelling {
+        self.seen.view().travelling.insert(queue.clone(), number);
         Travelling {
             seen: Arc::clone(&self.seen),
             queue: queue.clone(),
@@ -202,15 +202,30 @@ impl Keeper {
     }
 
     pub(super) async fn list_aside(&self, limit: usize) -> Result<Vec<SetAside>> {
-        self.ask(|answer| Order::ListAside(limit, answer)).await
+        let most = limit.saturating_add(self.seen.view().travelling.len());
+        let mut found = self.ask(|answer| Order::ListAside(most, answer)).await?;
+        found.retain(|aside| !self.is_travelling(&aside.queue, aside.number));
+        found.truncate(limit);
+        Ok(found)
     }
 
+    /// What travels is nobody else's to move.
     pub(super) async fn put_back(&self, queue: &QueueName, number: u64) -> Result<bool> {
+        if self.is_travelling(queue, number) {
+            return Ok(false);
+        }
         self.change(Change::PutBack(queue.clone(), number)).await
     }
 
     pub(super) async fn forget(&self, queue: &QueueName, number: u64) -> Result<bool> {
+        if self.is_travelling(queue, number) {
+            return Ok(false);
+        }
         self.change(Change::Forget(queue.clone(), number)).await
+    }
+
+    fn is_travelling(&self, queue: &QueueName, number: u64) -> bool {
+        self.seen.view().travelling.get(queue) == Some(&number)
     }
 
     /// Makes a change: it is on disk with the answer, which says whether there was something to change.
