@@ -4,8 +4,9 @@
 -- KEYS  those of enqueue.lua, then   1 Q:dead   2 Q:reasons   3 Q:locks   4 Q:unique: (what all locks begin with)
 --       5 Q:once: (likewise)   6 Q:ghosts   7 Q:facts   8 Q:active: (likewise)
 -- ARGV  1 now, '' for Redis's clock   2 levels of the tasks, a digit each   3 division that the sender went by
---       4.. id, envelope, lock or '', ms for which its id is remembered or '', at most 1000 of these, no id twice. A lock is until when (s, d, t), the key, ':', its span
---       in ms or '', ':', 'reject' or 'replace', ':', the longest wait in ms or ''
+--       4.. id, envelope, lock or '', what is remembered or '', at most 1000 of these, no id twice. A lock is until when
+--       (s, d, t), the key, ':', its span in ms or '', ':', 'reject' or 'replace', ':', the longest wait in ms or ''. What is
+--       remembered is the send, 32 digits, ':', for how many ms
 -- Reply {'stored', positions of those that are not new, what they are: 'duplicate' | 'existing' | 'replaced', and as which
 --       id they are known} | {'full', len, bound} | {'malformed', position} | {'moved', division of the queue}
 local meta, tasks, scheduled, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -109,9 +110,9 @@ local function decide(id, envelope, text)
 end
 
 for at = 4, #ARGV, 4 do
-  local id, span = ARGV[at], ARGV[at + 3]
-  -- The last four bytes are those of a lock's key, which says nothing of which send it is.
-  local once = span ~= '' and onces .. hex(string.sub(id, 1, 12)) .. '00000000'
+  local id = ARGV[at]
+  local send, span = string.match(ARGV[at + 3], '^(%x+):(%d+)$')
+  local once = send and onces .. send
   local before = once and not sent_as[once] and redis.call('GET', once)
   if before and now < (tonumber(string.sub(before, 17)) or 0) then sent_as[once] = string.sub(before, 1, 16) end
   local kind, as

@@ -186,6 +186,7 @@ macro_rules! suite {
             once {
                 an_idempotency_key_outlives_its_task
                 sends_of_one_idempotency_key_are_one_task_whatever_keys_they_hold
+                two_remembered_sends_whose_ids_share_twelve_bytes_are_two_tasks
                 an_idempotency_key_is_remembered_for_its_span_only
                 a_task_that_lives_longer_than_its_key_is_one_task
                 a_cancelled_task_is_remembered

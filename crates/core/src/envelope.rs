@@ -16,7 +16,7 @@ use crate::unique::{Lock, WireLock};
 pub mod edit;
 mod encoded;
 
-pub use encoded::Encoded;
+pub use encoded::{Encoded, Remembered};
 
 /// The version that this build writes, and the only one it reads.
 pub const VERSION: u8 = 1;
@@ -103,7 +103,8 @@ pub struct Envelope {
     pub result_ttl: Option<Duration>,
     /// The key that it wants to hold.
     pub unique: Option<Lock>,
-    /// How long its id is remembered, however it ends: sent again within this span, it is the same task.
+    /// How long its idempotency key is remembered, however it ends: sent again within this span, it is the same task. The
+    /// key is told by the first twelve bytes of the id.
     pub remembered: Option<Duration>,
     /// The first task of the tree that this one belongs to.
     pub root: Option<TaskId>,
@@ -316,7 +317,9 @@ impl Envelope {
             id: self.id,
             bytes,
             unique: self.unique,
-            remembered: self.remembered,
+            remembered: self
+                .remembered
+                .map(|span| Remembered::by_key(self.id, span)),
         })
     }
 

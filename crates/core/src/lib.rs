@@ -53,7 +53,7 @@ pub use draft::{
     Draft, DraftError, IDEMPOTENCY_KEY_BYTES_MAX, IDEMPOTENCY_TTL_DEFAULT, Uniqueness,
 };
 pub use durable::{Confirmation, Confirmed, Durability, Durable};
-pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, TraceContext, When};
+pub use envelope::{DecodeError, EncodeError, Encoded, Envelope, Remembered, TraceContext, When};
 pub use error::{CarriedError, TaskError};
 pub use failure::{
     BACKTRACE_BYTES_MAX, CAUSES_MAX, FailedRun, Failure, FailureKind, MESSAGE_BYTES_MAX,

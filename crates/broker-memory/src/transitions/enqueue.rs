@@ -2,13 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use bytes::Bytes;
 use lovage_core::envelope::{HEADER_BYTES, edit};
 use lovage_core::{
-    BATCH_MAX, Conflict, EnqueueError, Enqueued, Lock, LockKey, Millis, QueueName, TaskId,
-    TransportError,
+    BATCH_MAX, Conflict, EnqueueError, Enqueued, Lock, LockKey, Millis, QueueName, Remembered,
+    TaskId, TransportError,
 };
 
 use crate::queue::{Queue, Spot};
@@ -18,15 +17,7 @@ pub(crate) struct Incoming {
     pub(crate) id: TaskId,
     pub(crate) bytes: Bytes,
     pub(crate) unique: Option<Lock>,
-    pub(crate) remembered: Option<Duration>,
-}
-
-impl Incoming {
-    /// Which send it is, if that is remembered, as an id. The last four bytes are those of a lock's key, which says nothing
-    /// of it.
-    fn send(&self) -> Option<TaskId> {
-        self.remembered.map(|_| self.id.beside(&[0; 16]))
-    }
+    pub(crate) remembered: Option<Remembered>,
 }
 
 /// What comes before in the call that is looked at.
@@ -65,7 +56,7 @@ impl Queue {
         let mut seen = HashSet::with_capacity(tasks.len());
         for (task, answer) in tasks.iter().zip(&answers) {
             if seen.insert(task.id)
-                && let (Some(send), Some(span)) = (task.send(), task.remembered)
+                && let Some(Remembered { send, span }) = task.remembered
                 && self.locks.sent_as(send, now).is_none()
             {
                 let became = answer.id(task.id);
@@ -116,8 +107,11 @@ impl Queue {
                 }
                 let answer = self.answer(task, &mut before, now);
                 before.answers.insert(task.id, answer);
-                if let Some(send) = task.send() {
-                    before.sent.entry(send).or_insert(answer.id(task.id));
+                if let Some(remembered) = task.remembered {
+                    before
+                        .sent
+                        .entry(remembered.send)
+                        .or_insert(answer.id(task.id));
                 }
                 answer
             })
@@ -125,11 +119,11 @@ impl Queue {
     }
 
     fn answer(&self, task: &Incoming, before: &mut Before, now: Millis) -> Enqueued {
-        let became = |send: TaskId| {
+        let became = |Remembered { send, .. }| {
             let earlier = before.sent.get(&send).copied();
             earlier.or_else(|| self.locks.sent_as(send, now))
         };
-        if let Some(became) = task.send().and_then(became) {
+        if let Some(became) = task.remembered.and_then(became) {
             return if became == task.id {
                 Enqueued::Duplicate
             } else {

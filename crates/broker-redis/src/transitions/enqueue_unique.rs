@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use lovage_core::{
-    Confirmed, Conflict, Durability, Encoded, EnqueueError, Enqueued, Lock, QueueName, TaskId,
-    TransportError, span_ms,
+    Confirmed, Conflict, Durability, Encoded, EnqueueError, Enqueued, Lock, QueueName, Remembered,
+    TaskId, TransportError, span_ms,
 };
 use redis::Value;
 
@@ -64,7 +64,9 @@ pub(super) async fn enqueue_unique(
             call.keys(&names).arg(&now).arg(&levels).arg(&part.division);
             for &position in &firsts {
                 let task = &tasks[position];
-                let remembered = task.remembered().map(|span| span_ms(span).to_string());
+                let remembered = task.remembered().map(|Remembered { send, span }| {
+                    format!("{}:{}", hex(send.as_bytes()), span_ms(span))
+                });
                 call.arg(task.id().as_bytes())
                     .arg(&**task.bytes())
                     .arg(task.unique().map(lock_text).unwrap_or_default())

@@ -63,6 +63,33 @@ pub async fn sends_of_one_idempotency_key_are_one_task_whatever_keys_they_hold(
     assert_eq!(world.answer(third).await, Enqueued::New);
 }
 
+/// Whose ids are remembered, as those of confirmed sends, and not what they begin with.
+pub async fn two_remembered_sends_whose_ids_share_twelve_bytes_are_two_tasks(
+    harness: impl Harness,
+) {
+    let mut world = World::start(harness).await;
+    // In a queue with partitions they need not meet.
+    world.queue = queue("undivided");
+    let first = TaskId::random();
+    let ids = [first, first.beside(&[1; 16]), first.beside(&[2; 16])];
+    let sends = ids.map(|id| {
+        let task = world.envelope_of(id).encode().unwrap();
+        task.remembered_for(secs(10))
+    });
+    let [one, two, three] = sends.clone();
+    for (call, new) in [(vec![one], 1), (vec![two, three], 2)] {
+        let answers = world.broker.enqueue(&world.queue, call).await.unwrap();
+        assert_eq!(answers, vec![Enqueued::New; new]);
+    }
+    let worker = world.patient_worker().await;
+    for _ in ids {
+        let held = world.claim_one(worker).await;
+        world.settle_one(worker, &held, done(None)).await;
+    }
+    let again = world.broker.enqueue(&world.queue, sends.into()).await;
+    assert_eq!(again.unwrap(), [Enqueued::Duplicate; 3]);
+}
+
 pub async fn an_idempotency_key_is_remembered_for_its_span_only(harness: impl Harness) {
     let world = World::start(harness).await;
     let worker = world.patient_worker().await;

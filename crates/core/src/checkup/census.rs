@@ -144,9 +144,6 @@ impl Census {
         if self.dead && kept != Some(Home::Dead) {
             ills.push((twice, Mend::Unbury));
         }
-        if self.stored && kept.is_none() {
-            ills.push((AilmentKind::InNoPlace, Mend::MakeReady));
-        }
         let notes = [
             (self.facts && !self.stored, Mend::DropFacts),
             (self.reason && !self.dead, Mend::DropReason),
@@ -163,6 +160,10 @@ impl Census {
                 .into_iter()
                 .filter_map(|(stray, mend)| stray.then_some((AilmentKind::StrayNote, mend))),
         );
+        // Last: what becomes a dead letter has a failure record and a callback of its own.
+        if self.stored && kept.is_none() {
+            ills.push((AilmentKind::InNoPlace, Mend::MakeReady));
+        }
         if ills.is_empty() {
             Diagnosis::Sound
         } else {

@@ -14,7 +14,25 @@ pub struct Encoded {
     pub(super) id: TaskId,
     pub(super) bytes: Bytes,
     pub(super) unique: Option<Lock>,
-    pub(super) remembered: Option<Duration>,
+    pub(super) remembered: Option<Remembered>,
+}
+
+/// A send that the queue remembers, whatever becomes of its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// What is the same in all that are this one send: an id, or of an idempotency key the beginning of one, and zeros.
+    pub send: TaskId,
+    /// For how long.
+    pub span: Duration,
+}
+
+impl Remembered {
+    /// Of a task with this id, by its idempotency key: the last four bytes are those of a lock's key, which says nothing
+    /// of it.
+    pub(super) fn by_key(id: TaskId, span: Duration) -> Self {
+        let send = id.beside(&[0; 16]);
+        Self { send, span }
+    }
 }
 
 impl Encoded {
@@ -30,7 +48,9 @@ impl Encoded {
         Ok(Self {
             id,
             unique: envelope.as_ref().and_then(|envelope| envelope.unique),
-            remembered: envelope.and_then(|envelope| envelope.remembered),
+            remembered: envelope
+                .and_then(|envelope| envelope.remembered)
+                .map(|span| Remembered::by_key(id, span)),
             bytes,
         })
     }
@@ -60,18 +80,21 @@ impl Encoded {
         !self.acks_early() || self.remembered.is_some()
     }
 
-    /// The same task, whose id the queue remembers for `span` unless it does so already: sent again within it, it is the
-    /// same task, whatever has become of it. The span does not travel with the envelope.
+    /// The same task, whose id the queue remembers for `span` unless it remembers its idempotency key: sent again within
+    /// it, it is the same task, whatever has become of it. The span does not travel with the envelope.
     #[must_use]
     pub fn remembered_for(self, span: Duration) -> Self {
         Self {
-            remembered: self.remembered.or(Some(span)),
+            remembered: self.remembered.or(Some(Remembered {
+                send: self.id,
+                span,
+            })),
             ..self
         }
     }
 
-    /// How long the queue remembers its id, whatever becomes of it.
-    pub fn remembered(&self) -> Option<Duration> {
+    /// As which send the queue remembers it, whatever becomes of it.
+    pub fn remembered(&self) -> Option<Remembered> {
         self.remembered
     }
 }

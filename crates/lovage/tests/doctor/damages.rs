@@ -283,21 +283,32 @@ async fn the_doctor_starts_no_at_most_once_task_a_second_time() {
     let server = server().await;
     let client = client(&server).await;
     let sent = client.send(bill(7)).await.unwrap();
-    server.cli::<()>(&["DEL", &q("ready:5")]).await.unwrap();
-    let repaired = repair(&client).await;
-    assert!(repaired.is_healthy(), "{repaired}");
-    assert_eq!(kinds(&repaired), [Kind::InNoPlace].into());
-    assert_eq!(sent.state().await.unwrap(), Place::Dead);
-    let letters = client
-        .dead_letters_of("default")
-        .unwrap()
-        .list(0, 9)
-        .await
-        .unwrap();
-    assert_eq!(letters[0].failure.kind, FailureKind::Abandoned);
-    // What is there beside it is as wherever a task is buried.
-    let owed: u64 = server.cli(&["ZCARD", &q("callbacks")]).await.unwrap();
-    assert_eq!(owed, 1);
+    let kinds_found = [
+        ("ready:5", vec![Kind::InNoPlace]),
+        // What stood with the dead letter stands for nothing any more, and is there again with the new one.
+        ("dead", vec![Kind::InNoPlace, Kind::StrayNote]),
+    ];
+    for (place, found) in kinds_found {
+        server.cli::<()>(&["DEL", &q(place)]).await.unwrap();
+        let repaired = repair(&client).await;
+        assert!(repaired.is_healthy(), "{place}: {repaired}");
+        let repaired = kinds(&repaired);
+        assert!(
+            found.iter().all(|kind| repaired.contains(kind)),
+            "{place}: {repaired:?}"
+        );
+        assert_eq!(sent.state().await.unwrap(), Place::Dead, "{place}");
+        let letters = client
+            .dead_letters_of("default")
+            .unwrap()
+            .list(0, 9)
+            .await
+            .unwrap();
+        assert_eq!(letters[0].failure.kind, FailureKind::Abandoned, "{place}");
+        // What is there beside it is as wherever a task is buried.
+        let owed: u64 = server.cli(&["ZCARD", &q("callbacks")]).await.unwrap();
+        assert_eq!(owed, 1, "{place}");
+    }
     assert!(client.send(bill(7)).await.unwrap().is_new());
     let report = examine(&client).await;
     assert!(report.is_healthy(), "{report}");
