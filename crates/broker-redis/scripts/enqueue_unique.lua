@@ -181,7 +181,6 @@ for i = 1, #remembered do
 end
 local noted = redis.call('HMGET', meta, 'used', 'remembers')
 remember(meta, noted[1] or '', letters)
--- For partition.lua, which a queue meets once.
-if division == '' and (tonumber(noted[2]) or 0) < outlives then redis.call('HSET', meta, 'remembers', digits(outlives)) end
+if division == '' then outlive(meta, noted[2], outlives) end
 if rings then ring(bell) end
 return {'stored', positions, kinds, known}

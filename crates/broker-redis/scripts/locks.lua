@@ -22,12 +22,13 @@ local function lives(id)
 end
 
 -- A send that would take its place must know whether somebody runs it.
-local function note(id, mode, key)
+local function note(id, mode, key, ends)
   local workers, worker = redis.call('ZRANGE', identities, 0, -1), ''
   for i = 1, #workers do
     if redis.call('HEXISTS', actives .. workers[i], id) == 1 then worker = workers[i] end
   end
-  redis.call('HSET', locks, id, mode .. key .. '::' .. worker)
+  local span = ends and digits(ends - now) or ''
+  redis.call('HSET', locks, id, mode .. key .. ':' .. span .. ':' .. worker)
   remember(meta, redis.call('HGET', meta, 'used') or '', 'u')
 end
 
@@ -48,7 +49,7 @@ local function check_key(place, digits_of_key)
   local _, its_key = lock_of(redis.call('HGET', locks, holder.id))
   if its_key == digits_of_key then return end
   if its_key or not is_unique(redis.call('HGET', tasks, holder.id)) then return say(place, 'stray', drop) end
-  say(place, 'unnoted', function() note(holder.id, holder.mode, digits_of_key) end)
+  say(place, 'unnoted', function() note(holder.id, holder.mode, digits_of_key, holder.ends) end)
 end
 
 local function check_task(place, id)

@@ -25,6 +25,7 @@ local lock, holder = lock_of_dead(locks, uniques, tasks, id, now, ARGV[5])
 if holder then return {'held', holder} end
 
 local head = earliest(scheduled)
+local noted = redis.call('HMGET', meta, 'used', 'remembers', 'partitions')
 count_dead_bytes(meta, -size_of(tasks, reasons, id))
 redis.call('ZREM', dead, id)
 redis.call('ZREM', callbacks, id)
@@ -32,7 +33,8 @@ redis.call('HDEL', reasons, id)
 redis.call('HDEL', facts, id)
 redis.call('HSET', tasks, id, envelope)
 if lock then
-  hold_anew(locks, uniques, id, lock, waits and start or now, now)
+  local ends = hold_anew(locks, uniques, id, lock, waits and start or now, now)
+  if lock.mode == 't' and not noted[3] then outlive(meta, noted[2], ends) end
 elseif ARGV[5] == '' then
   redis.call('HDEL', locks, id)
 end
@@ -44,6 +46,6 @@ end
 if LARGE_BYTES < #envelope then letters = letters .. 'l' end
 if calls_back(envelope) then letters = letters .. 'c' end
 if lock then letters = letters .. 'u' end
-remember(meta, redis.call('HGET', meta, 'used') or '', letters)
+remember(meta, noted[1] or '', letters)
 if not waits or not head or start < head then ring(bell) end
 return 'revived'

@@ -201,6 +201,7 @@ macro_rules! suite {
                 a_queue_is_divided_once_and_for_all
                 a_queue_that_holds_tasks_is_not_divided
                 a_queue_that_remembers_sends_is_not_divided
+                a_queue_where_a_dead_letter_took_a_key_for_its_span_is_not_divided
                 a_partitioned_queue_is_one_queue
                 a_stale_partition_count_misplaces_nothing
                 a_worker_of_before_a_division_serves_all_of_the_queue

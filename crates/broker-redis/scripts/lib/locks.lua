@@ -36,6 +36,11 @@ local function hold(locks, uniques, id, lock, ends, limit, now)
   redis.call('HSET', locks, id, lock.mode .. lock.key .. ':' .. lock.span .. ':')
 end
 
+-- Notes for partition.lua, which a queue meets once, when the last span ends that outlives its task; `noted` stands there.
+local function outlive(meta, noted, ends)
+  if (tonumber(noted) or 0) < ends then redis.call('HSET', meta, 'remembers', digits(ends)) end
+end
+
 -- Frees the key of `id` if it is its own still: others may hold it meanwhile. A key of the wrong type is nobody's.
 local function free(uniques, key, id)
   local held = redis.pcall('GET', uniques .. key)
@@ -64,8 +69,10 @@ local function lock_of_dead(locks, uniques, tasks, id, now, wanted)
   return lock
 end
 
--- Of a task that is revived, due at `start`.
+-- Of a task that is revived, due at `start`. Answers when its span ends.
 local function hold_anew(locks, uniques, id, lock, start, now)
   local span = tonumber(lock.span)
-  hold(locks, uniques, id, lock, span and (lock.mode == 't' and now or start) + span, nil, now)
+  local ends = span and (lock.mode == 't' and now or start) + span
+  hold(locks, uniques, id, lock, ends, nil, now)
+  return ends
 end

@@ -15,7 +15,7 @@ use crate::script::{ByHand, by_hand};
 /// How long a result is kept that would have been for ever: whoever waits for it has the time to ask.
 const KEPT: Duration = hours(24);
 
-static LASTING: LazyLock<ByHand> = by_hand!("lasting", ["now"]);
+static LASTING: LazyLock<ByHand> = by_hand!("lasting", ["now", "envelope"]);
 
 pub(crate) async fn lasting(
     shared: &Shared,
@@ -25,9 +25,9 @@ pub(crate) async fn lasting(
     hand: Hand,
 ) -> Result<Vec<TaskId>, BrokerError> {
     let keys = shared.keys(queue);
-    let begin = match of {
-        Passing::Results => &keys.results,
-        Passing::Sends => &keys.onces,
+    let (begin, of) = match of {
+        Passing::Results => (&keys.results, "results"),
+        Passing::Sends => (&keys.onces, "sends"),
     };
     let now = shared.now();
     let reply = shared
@@ -36,7 +36,8 @@ pub(crate) async fn lasting(
             call.keys(&[begin])
                 .arg(&now)
                 .arg(hand_word(hand))
-                .arg(span_ms(KEPT));
+                .arg(span_ms(KEPT))
+                .arg(of);
             for id in ids {
                 call.arg(hex(id.as_bytes()));
             }

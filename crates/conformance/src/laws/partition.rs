@@ -18,6 +18,14 @@ async fn undivided<H: Harness>(harness: H) -> World<H> {
     world
 }
 
+/// The first key, held for ten seconds.
+fn throttled() -> Lock {
+    Lock {
+        until: Until::Elapsed(secs(10)),
+        ..lock(1)
+    }
+}
+
 async fn divide<H: Harness>(world: &World<H>, count: u64) -> Partitioned {
     let partitions = Partitions::new(count).unwrap();
     let answer = world.broker.partition(&world.queue, partitions).await;
@@ -72,10 +80,7 @@ pub async fn a_queue_that_holds_tasks_is_not_divided(harness: impl Harness) {
 
 /// A send that is repeated would go to another partition, and be taken for a new one.
 pub async fn a_queue_that_remembers_sends_is_not_divided(harness: impl Harness) {
-    let throttled = Lock {
-        until: Until::Elapsed(secs(10)),
-        ..lock(1)
-    };
+    let throttled = throttled();
     let world = undivided(harness).await;
     let worker = world.patient_worker().await;
     let id = TaskId::random().beside(throttled.key.as_bytes());
@@ -101,6 +106,25 @@ pub async fn a_queue_that_remembers_sends_is_not_divided(harness: impl Harness) 
         assert_eq!(divide(&world, 8).await, refused);
         world.advance(ms(1));
     }
+    assert_eq!(divide(&world, 8).await, Partitioned::Done);
+}
+
+pub async fn a_queue_where_a_dead_letter_took_a_key_for_its_span_is_not_divided(
+    harness: impl Harness,
+) {
+    let world = undivided(harness).await;
+    let worker = world.patient_worker().await;
+    let id = world.send_one(world.plain_beside(1)).await;
+    let held = world.claim_one(worker).await;
+    world.settle_one(worker, &held, bury("broken")).await;
+    let throttle = |envelope: &mut Envelope| envelope.unique = Some(throttled());
+    assert_eq!(world.revive_as(id, throttle).await, Revived::Ready);
+    let held = world.claim_one(worker).await;
+    world.settle_one(worker, &held, done(None)).await;
+    world.advance(secs(4));
+    let refused = Partitioned::RemembersSends { left: secs(6) };
+    assert_eq!(divide(&world, 8).await, refused);
+    world.advance(secs(6));
     assert_eq!(divide(&world, 8).await, Partitioned::Done);
 }
 

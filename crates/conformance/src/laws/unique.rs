@@ -278,7 +278,7 @@ pub async fn a_dead_letter_takes_its_key_again_when_it_is_revived(harness: impl 
 
 impl<H: Harness> World<H> {
     /// Revives the dead letter of this id with what `edit` makes of its envelope.
-    async fn revive_as(&self, id: TaskId, edit: impl FnOnce(&mut Envelope)) -> Revived {
+    pub(super) async fn revive_as(&self, id: TaskId, edit: impl FnOnce(&mut Envelope)) -> Revived {
         let letter = self.broker.dead_letter(&self.queue, id).await.unwrap();
         let letter = letter.expect("it is dead");
         let mut envelope = Envelope::decode(&letter.bytes).unwrap();

@@ -171,6 +171,7 @@ fn locks() -> Vec<Damage> {
 
 /// Of the rest.
 fn others() -> Vec<Damage> {
+    let endless = format!("an id of nothing{}", "9".repeat(40));
     vec![
         (
             of(&["SET", &q(&format!("result:{WORKER}")), "x"]),
@@ -183,6 +184,16 @@ fn others() -> Vec<Damage> {
                 &q(&format!("once:{WORKER}")),
                 "an id of nothing4000000000000",
             ]),
+            Kind::Lasting,
+            true,
+        ),
+        (
+            of(&["SET", &q(&format!("once:{WORKER}")), &endless]),
+            Kind::Lasting,
+            true,
+        ),
+        (
+            of(&["SET", &q(&format!("result:{WORKER}")), &endless]),
             Kind::Lasting,
             true,
         ),
@@ -275,6 +286,21 @@ async fn the_doctor_mends_what_was_broken_by_hand() {
         worker.shutdown().await;
         assert_eq!(sent.state().await.unwrap(), Place::Gone);
     }
+}
+
+#[tokio::test]
+async fn a_result_that_reads_as_a_remembered_send_is_kept_for_a_day() {
+    let server = server().await;
+    let client = client(&server).await;
+    let result = q(&format!("result:{WORKER}"));
+    server
+        .cli::<()>(&["SET", &result, "an id of nothing1"])
+        .await
+        .unwrap();
+    let repaired = repair(&client).await;
+    assert_eq!(kinds(&repaired), [Kind::Lasting].into(), "{repaired}");
+    let left: u64 = server.cli(&["TTL", &result]).await.unwrap();
+    assert!(secs(23 * 3600).as_secs() < left, "{left} s");
 }
 
 /// Nobody can tell whether it began: somebody may have deleted the list of the worker that held it.

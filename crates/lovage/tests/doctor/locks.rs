@@ -6,7 +6,7 @@ use lovage::doctor::AilmentKind as Kind;
 use lovage::prelude::*;
 use lovage_test_redis::RedisServer;
 
-use crate::{Stage, charge, client, examine, hold, kinds, refresh, repair, server, worker};
+use crate::{Stage, charge, client, crawl, examine, hold, kinds, refresh, repair, server, worker};
 
 const LOCKS: &str = "{lovage:default}:locks";
 
@@ -72,6 +72,21 @@ async fn a_key_whose_note_was_deleted_is_freed_with_its_task() {
     assert_eq!(client.counts("default").await.unwrap().ready, 0);
     let report = examine(&client).await;
     assert!(report.is_healthy(), "{report}");
+}
+
+#[tokio::test]
+async fn a_key_whose_note_was_deleted_is_held_no_longer_than_it_was_to_be() {
+    let server = server().await;
+    let client = client(&server).await;
+    client.send(crawl(7)).await.unwrap();
+    server.cli::<u8>(&["DEL", LOCKS]).await.unwrap();
+    let repaired = repair(&client).await;
+    assert_eq!(kinds(&repaired), [Kind::LostLock].into(), "{repaired}");
+    // As Redis does at its end.
+    delete(&server, &held_keys(&server).await).await;
+    let repaired = repair(&client).await;
+    assert_eq!((repaired.repaired, repaired.is_healthy()), (0, true));
+    assert!(client.send(crawl(7)).await.unwrap().is_new());
 }
 
 /// As after a clock that has gone back.

@@ -42,6 +42,11 @@ async fn refresh(shop: u64) -> u64 {
     shop
 }
 
+#[task(unique = Unique::args().ttl(secs(3600)))]
+async fn crawl(site: u64) -> u64 {
+    site
+}
+
 #[task(unique = Unique::by(|message: &resize| message.image).until(Until::Start).replace())]
 async fn resize(image: u64, width: u64) -> u64 {
     image + width
