@@ -14,7 +14,7 @@ impl Queue {
             return Revived::NotDead;
         };
         let (bytes, lock) = (task.bytes.clone(), task.lock);
-        self.revive_as(id, &bytes, lock, now)
+        self.revive_as(id, &bytes, lock, None, now)
     }
 
     /// Gives the letter that died at `died_at` another envelope and revives it.
@@ -30,12 +30,19 @@ impl Queue {
             return Revived::NotDead;
         }
         let bytes = edit::pin(envelope.bytes(), now);
-        self.revive_as(id, &bytes, envelope.unique().copied(), now)
+        let due = edit::due(&bytes).filter(|due| now < *due);
+        self.revive_as(id, &bytes, envelope.unique().copied(), due, now)
     }
 
-    /// Ready, or scheduled where the envelope has a start still.
-    fn revive_as(&mut self, id: TaskId, bytes: &Bytes, lock: Option<Lock>, now: Millis) -> Revived {
-        let due = edit::due(bytes).filter(|due| now < *due);
+    /// Ready, or scheduled where it is to be due later.
+    fn revive_as(
+        &mut self,
+        id: TaskId,
+        bytes: &Bytes,
+        lock: Option<Lock>,
+        due: Option<Millis>,
+        now: Millis,
+    ) -> Revived {
         if let Some(holder) = self.hold_anew(id, lock, due.unwrap_or(now), now) {
             return Revived::Held(holder);
         }
