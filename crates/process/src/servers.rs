@@ -16,7 +16,7 @@ pub fn looked_at<B: Checkup>(broker: B) -> B {
 
 /// Warns of each thing that is wrong with a server: nobody who loses tasks to its settings was not told.
 ///
-/// What a server does not tell, by its access rules say, is passed over.
+/// What a server does not tell, as where its access rules forbid it, is passed over.
 async fn warn_of_servers<B: Checkup>(broker: B) {
     match timeout(LOOK_MAX, broker.servers()).await {
         Ok(Ok(servers)) => {

@@ -43,13 +43,14 @@ impl<B: Callbacks> Callers<B> {
     /// Runs until `ended`, and on until what was sent by then is noted: else another worker would send it again.
     pub(crate) async fn run(self, ended: CancellationToken) {
         let callers = self.seats.iter().map(|seat| {
-            let (broker, ended) = (&self.broker, &ended);
             let caller = Caller {
-                broker,
+                broker: &self.broker,
+                seat,
                 queue: &seat.queue,
+                ended: &ended,
                 refusing: BTreeMap::new(),
             };
-            caller.run(seat, ended)
+            caller.run()
         });
         let mut calls = pin!(join_all(callers));
         tokio::select! {
@@ -63,14 +64,17 @@ impl<B: Callbacks> Callers<B> {
 /// Sends the callbacks that are owed in one queue.
 struct Caller<'a, B> {
     broker: &'a B,
+    seat: &'a Seat,
     queue: &'a QueueName,
+    ended: &'a CancellationToken,
     /// The queues of callbacks that did not take all: they are left alone for a while.
     refusing: BTreeMap<QueueName, Trouble>,
 }
 
 impl<B: Callbacks> Caller<'_, B> {
-    async fn run(mut self, seat: &Seat, ended: &CancellationToken) {
-        let mut trouble = seat.trouble();
+    async fn run(mut self) {
+        let (seat, ended) = (self.seat, self.ended);
+        let mut trouble = seat.uncounted_trouble();
         loop {
             tokio::select! {
                 biased;
@@ -79,8 +83,12 @@ impl<B: Callbacks> Caller<'_, B> {
             }
             while !ended.is_cancelled() {
                 match self.page().await {
-                    Ok(0) => break,
-                    Ok(_) => trouble.worked(self.queue),
+                    Ok(count) => {
+                        trouble.worked(self.queue);
+                        if count == 0 {
+                            break;
+                        }
+                    }
                     Err(error) => {
                         // What was looked at is owed still, and recovery asks again when it may be looked at.
                         trouble.failed(self.queue, "call back", &error);
@@ -110,11 +118,14 @@ impl<B: Callbacks> Caller<'_, B> {
             self.broker.called_back(self.queue, nobody).await?;
         }
         for (to, calls) in by_queue {
+            if self.ended.is_cancelled() {
+                break;
+            }
             let refusing = self.refusing.get(&to);
             if refusing.is_some_and(|trouble| trouble.paused_until(Instant::now()).is_some()) {
                 continue;
             }
-            let (sent, refused) = send(self.broker, &to, calls).await;
+            let (sent, refused) = self.send(&to, calls).await;
             if !sent.is_empty() {
                 tracing::debug!(queue = %self.queue, %to, tasks = sent.len(), "called back for tasks that have failed for good");
                 self.broker.called_back(self.queue, sent).await?;
@@ -122,8 +133,7 @@ impl<B: Callbacks> Caller<'_, B> {
             match refused {
                 Some(error) => {
                     let trouble = self.refusing.entry(to.clone());
-                    // A queue that is full is told by itself: no outage of the broker hides it.
-                    let trouble = trouble.or_insert_with(|| Trouble::new(&Arc::default()));
+                    let trouble = trouble.or_insert_with(|| self.seat.uncounted_trouble());
                     trouble.failed(&to, "call back", &as_broker_error(error));
                 }
                 None => {
@@ -135,42 +145,46 @@ impl<B: Callbacks> Caller<'_, B> {
         }
         Ok(count)
     }
-}
 
-/// Sends callbacks to one queue, and answers for which deaths they are there, and why the others are not.
-async fn send<B: Callbacks>(
-    broker: &B,
-    to: &QueueName,
-    mut calls: Vec<Call>,
-) -> (Vec<Death>, Option<EnqueueError>) {
-    let mut sent = Vec::new();
-    let tasks = calls.iter().map(|(task, _)| task.clone()).collect();
-    let error = match broker.enqueue(to, tasks).await {
-        Ok(_) => return (calls.into_iter().map(|(_, death)| death).collect(), None),
-        Err(EnqueueError::InPart { answers, error, .. }) => {
-            let mut answers = answers.into_iter();
-            calls.retain(|(_, death)| {
-                let taken = answers.next().flatten().is_some();
-                sent.extend(taken.then_some(*death));
-                !taken
-            });
-            *error
+    /// Sends callbacks to one queue, and answers for which deaths they are there, and why the others are not.
+    async fn send(
+        &self,
+        to: &QueueName,
+        mut calls: Vec<Call>,
+    ) -> (Vec<Death>, Option<EnqueueError>) {
+        let mut sent = Vec::new();
+        let tasks = calls.iter().map(|(task, _)| task.clone()).collect();
+        let error = match self.broker.enqueue(to, tasks).await {
+            Ok(_) => return (calls.into_iter().map(|(_, death)| death).collect(), None),
+            Err(EnqueueError::InPart { answers, error, .. }) => {
+                let mut answers = answers.into_iter();
+                calls.retain(|(_, death)| {
+                    let taken = answers.next().flatten().is_some();
+                    sent.extend(taken.then_some(*death));
+                    !taken
+                });
+                *error
+            }
+            Err(error) => error,
+        };
+        if !matches!(error, EnqueueError::QueueFull { .. }) || calls.len() == 1 {
+            return (sent, Some(error));
         }
-        Err(error) => error,
-    };
-    if !matches!(error, EnqueueError::QueueFull { .. }) || calls.len() == 1 {
-        return (sent, Some(error));
-    }
-    // A full queue takes a batch whole or not at all. One by one those go that find room, or are there already.
-    let mut refused = None;
-    for (task, death) in calls {
-        match broker.enqueue(to, vec![task]).await {
-            Ok(_) => sent.push(death),
-            Err(error @ EnqueueError::QueueFull { .. }) => refused = Some(error),
-            Err(error) => return (sent, Some(error)),
+        // A full queue takes a batch whole or not at all. One by one those go that find room, or are there already.
+        let mut refused = None;
+        for (task, death) in calls {
+            // What was sent is to be noted before the worker is gone.
+            if self.ended.is_cancelled() {
+                return (sent, Some(error));
+            }
+            match self.broker.enqueue(to, vec![task]).await {
+                Ok(_) => sent.push(death),
+                Err(error @ EnqueueError::QueueFull { .. }) => refused = Some(error),
+                Err(error) => return (sent, Some(error)),
+            }
         }
+        (sent, refused)
     }
-    (sent, refused)
 }
 
 fn message(owed: &Owed) -> Option<(QueueName, Encoded)> {

@@ -60,7 +60,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(name: QueueName, weight: u32, seat: Arc<Seat>, lane: Lane) -> Self {
-        let (trouble, bell_trouble) = (seat.trouble(), seat.trouble());
+        let (trouble, bell_trouble) = (seat.uncounted_trouble(), seat.uncounted_trouble());
         Self {
             name,
             weight,
@@ -82,6 +82,14 @@ impl Queue {
             held: 0,
             mismatches: 0,
             suspects: crate::reconcile::Suspects::default(),
+        }
+    }
+
+    /// Notes that a claim or a settlement failed.
+    pub(crate) fn failed(&mut self, verb: &'static str, error: &BrokerError) {
+        self.trouble.failed(&self.name, verb, error);
+        if matches!(error, BrokerError::Unknown(_)) {
+            self.seat.ask_comparison();
         }
     }
 

@@ -236,9 +236,12 @@ impl<B: Membership> Keeper<B> {
             }
             let asked = self.clock.now();
             let renewed = self.bounded(self.broker.renew(tenure.worker, &seat.queue, self.lease));
-            match renewed.await {
+            let renewed = renewed.await;
+            if renewed.is_ok() {
+                trouble.worked(&seat.queue);
+            }
+            match renewed {
                 Ok(Renewal::Held { cancelled }) => {
-                    trouble.worked(&seat.queue);
                     tenure.extend(self.good_until(asked));
                     self.tell(Notice::Good);
                     if !cancelled.is_empty() {

@@ -129,7 +129,7 @@ pub struct SettingsError {
 }
 
 impl Settings {
-    /// Checks every setting against its limits.
+    /// Checks every setting against its limits, but for `max_rss`: that is compared with what is used when a worker starts.
     pub fn check(&self) -> Result<(), SettingsError> {
         within(
             "concurrency",
@@ -177,7 +177,6 @@ impl Settings {
             |tasks| tasks.to_string(),
             "set after how many runs another process shall take over, or leave it out for no limit",
         )?;
-        self.check_max_rss()?;
         self.check_dead_letters()?;
         if let Some(prefetch) = self.prefetch {
             within(
@@ -204,23 +203,27 @@ impl Settings {
     }
 
     /// A worker that has reached its limit when it starts would run nothing, end, and be started again, for ever.
-    fn check_max_rss(&self) -> Result<(), SettingsError> {
-        if self.max_rss.is_some() && rss_bytes().is_none() {
-            return Err(SettingsError {
-                setting: "max-rss",
-                value: self.max_rss.map(size_text).unwrap_or_default(),
-                limit: String::from("left out on this system"),
-                advice: "only Linux tells a process what memory it uses",
-            });
-        }
-        let used = rss_bytes().unwrap_or(0);
-        at_least(
-            "max-rss",
-            self.max_rss,
-            (used + used / 2).next_multiple_of(mib(1)),
-            size_text,
-            "a worker uses two thirds of that before it runs anything, and would end at once",
-        )
+    pub(crate) fn check_max_rss(&self) -> Result<(), SettingsError> {
+        let Some(most) = self.max_rss else {
+            return Ok(());
+        };
+        let (limit, advice) = match rss_bytes() {
+            None => (
+                String::from("left out on this system"),
+                "only Linux tells a process what memory it uses",
+            ),
+            Some(used) if most <= used => (
+                format!("more than {}", size_text(used.next_multiple_of(mib(1)))),
+                "this program uses that already, and its worker would end at once",
+            ),
+            Some(_) => return Ok(()),
+        };
+        Err(SettingsError {
+            setting: "max-rss",
+            value: size_text(most),
+            limit,
+            advice,
+        })
     }
 
     fn check_dead_letters(&self) -> Result<(), SettingsError> {
@@ -344,10 +347,6 @@ mod tests {
                 "process-memory is 1MiB, it must be at least 16MiB; set",
             ),
             (
-                with(|s| s.max_rss = Some(mib(1))),
-                "max-rss is 1MiB, it must be at least ",
-            ),
-            (
                 with(|s| s.dead_letters = Some(kept(Some(0), None, None))),
                 "dead-letters-max is 0, it must be at least 1; with less",
             ),
@@ -362,5 +361,25 @@ mod tests {
         ] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_limit_of_memory_is_refused_only_where_it_is_reached_already() {
+        let with = |max_rss| Settings {
+            max_rss: Some(max_rss),
+            ..Settings::default()
+        };
+        let error = with(mib(1)).check_max_rss().unwrap_err().to_string();
+        assert!(
+            error.contains("max-rss is 1MiB, it must be more than "),
+            "{error}"
+        );
+        assert_eq!(
+            with(mib(1)).check(),
+            Ok(()),
+            "a child process has other memory"
+        );
+        let used = rss_bytes().unwrap();
+        assert_eq!(with(used + used / 4).check_max_rss(), Ok(()));
     }
 }

@@ -98,9 +98,14 @@ impl Seat {
         }
     }
 
-    /// What a loop of this queue keeps of how it gets on with the broker.
+    /// What a loop of this queue that always runs keeps of how it gets on with the broker.
     pub(crate) fn trouble(&self) -> Trouble {
         Trouble::new(&self.outage)
+    }
+
+    /// The same of a loop that asks only where there is something for it.
+    pub(crate) fn uncounted_trouble(&self) -> Trouble {
+        Trouble::uncounted(&self.outage)
     }
 
     pub(crate) fn tenure(&self) -> Option<Arc<Tenure>> {

@@ -215,7 +215,7 @@ where
             layer,
             home,
         } = self;
-        settings.check()?;
+        settings.check().and_then(|()| settings.check_max_rss())?;
         registry.check_states(&states)?;
         children::check(&registry, &settings)?;
         let tasks = Tasks::new(&registry, states, &settings);

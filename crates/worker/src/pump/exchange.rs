@@ -225,11 +225,7 @@ where
                 }
                 Some(Err(error)) => {
                     failed = true;
-                    let queue = &mut self.queues[place];
-                    queue.trouble.failed(&queue.name, "claim", &error);
-                    if matches!(error, BrokerError::Unknown(_)) {
-                        queue.seat.ask_comparison();
-                    }
+                    self.queues[place].failed("claim", &error);
                 }
                 None => {}
             }
@@ -286,10 +282,7 @@ where
     ) {
         let queue = &mut self.queues[place];
         queue.ledger.failed(error);
-        queue.trouble.failed(&queue.name, "settle", error);
-        if matches!(error, BrokerError::Unknown(_)) {
-            queue.seat.ask_comparison();
-        }
+        queue.failed("settle", error);
         if tenure.is_lost() {
             self.too_late(settle);
         } else {

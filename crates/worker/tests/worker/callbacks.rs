@@ -157,3 +157,20 @@ async fn a_worker_that_stops_notes_the_callbacks_that_it_has_sent() {
     worker.shutdown().await;
     assert_eq!(owed(&stand).await, 0);
 }
+
+#[tokio::test]
+async fn a_worker_that_stops_sends_no_further_callbacks_before_it_notes_those_it_has_sent() {
+    let stand = Stand::new();
+    bury(&stand, "support", 3).await;
+    stand
+        .memory
+        .bound(&queue("support"), Some(2))
+        .await
+        .unwrap();
+    stand.broker.set(|faults| &faults.late_sends, true);
+    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let sends = &stand.broker.faults.single_sends;
+    until("one is on its way", || sends.load(Ordering::SeqCst) == 1).await;
+    worker.shutdown().await;
+    assert_eq!((sent(&stand, "support").await, owed(&stand).await), (1, 2));
+}

@@ -318,6 +318,9 @@ pub(crate) struct Faults {
     /// Callbacks are noted only when a worker leaves the queue.
     pub(crate) late_notes: AtomicBool,
     pub(crate) notes: AtomicUsize,
+    /// A task that is sent by itself is stored when a worker leaves the queue, and the next ones never.
+    pub(crate) late_sends: AtomicBool,
+    pub(crate) single_sends: AtomicUsize,
     left: CancellationToken,
     /// What happens to the bytes of every delivery.
     pub(crate) corruption: Mutex<Option<Corruption>>,
@@ -361,10 +364,11 @@ impl Broker for Faulty {
         queue: &QueueName,
         tasks: Vec<Encoded>,
     ) -> Result<Vec<Enqueued>, EnqueueError> {
-        if !self.faults.one_partition_only.load(Ordering::SeqCst) {
-            return self.inner.enqueue(queue, tasks).await;
+        self.delay_single_sends(&tasks).await;
+        if self.faults.one_partition_only.load(Ordering::SeqCst) {
+            return callbacks::enqueue_first(&self.inner, queue, &tasks).await;
         }
-        callbacks::enqueue_first(&self.inner, queue, &tasks).await
+        self.inner.enqueue(queue, tasks).await
     }
 
     async fn claim(
@@ -386,9 +390,8 @@ impl Broker for Faulty {
                     delivery.bytes = bytes.into();
                 }
             }
-            self.faults
-                .claimed_max
-                .fetch_max(batch.held, Ordering::SeqCst);
+            let max = &self.faults.claimed_max;
+            max.fetch_max(batch.held, Ordering::SeqCst);
         }
         while self.faults.late_claims.load(Ordering::SeqCst) {
             tokio::time::sleep(ms(1)).await;

@@ -37,6 +37,18 @@ impl Callbacks for Faulty {
     }
 }
 
+impl Faulty {
+    pub(super) async fn delay_single_sends(&self, tasks: &[Encoded]) {
+        if tasks.len() != 1 || !self.faults.late_sends.load(Ordering::SeqCst) {
+            return;
+        }
+        if 0 < self.faults.single_sends.fetch_add(1, Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.faults.left.cancelled().await;
+    }
+}
+
 /// Stores the first task alone, as where one partition of a queue takes tasks and others do not.
 pub(super) async fn enqueue_first(
     broker: &MemoryBroker,
