@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lovage_core::{
     BrokerError, Callbacks, CancellationToken, Encoded, EnqueueError, Millis, Owed, QueueName,
-    TaskId, TransportError, secs,
+    TaskId, TransportError, hours, secs,
 };
 use tokio::time::{Instant, timeout};
 
@@ -20,9 +20,11 @@ use crate::trouble::Trouble;
 /// The most that are looked at in one call.
 const BATCH: NonZeroU16 = NonZeroU16::new(100).expect("it is not zero");
 
-/// How long nobody else is shown what one worker is about to send: much longer than a call takes. Whoever comes after it
-/// sends the same task once more, which runs twice only where the first has ended by then.
+/// How long nobody else is shown what one worker is about to send: much longer than a call takes.
 const PATIENCE: Duration = secs(10);
+/// A callback whose sender is killed, or cut off, before it is noted is sent once more. For so long it is the same task,
+/// whatever has become of it.
+const REMEMBERED: Duration = hours(1);
 
 /// A task, and when it died.
 type Death = (TaskId, Millis);
@@ -190,7 +192,7 @@ impl<B: Callbacks> Caller<'_, B> {
 fn message(owed: &Owed) -> Option<(QueueName, Encoded)> {
     let callback = owed.callback()?;
     let task = callback.encode().ok()?;
-    Some((callback.queue, task))
+    Some((callback.queue, task.remembered_for(REMEMBERED)))
 }
 
 fn as_broker_error(error: EnqueueError) -> BrokerError {

@@ -40,12 +40,12 @@ pub(super) const PRODUCER: Grant = Grant {
 
 pub(super) const WORKER: Grant = Grant {
     commands: "bzpopmin del exists get hdel hexists hget hlen hmget hrandfield hscan hset \
-            hsetnx hstrlen lpop lpush lrange ltrim publish rpush set smismember srandmember srem \
+            hstrlen lpop lpush lrange ltrim publish rpush set smismember srandmember srem \
             time type unwatch zadd zcard zrange zrangebyscore zrem zscore",
     queue: KeysOf {
         read: "",
         write: "losses result:*",
-        both: "active:* bell callbacks cancels dead facts ghosts identities locks meta ready:* reasons \
+        both: "active:* bell callbacks cancels dead facts ghosts identities locks meta once:* ready:* reasons \
             reports scheduled suspects tasks unique:* waiting",
     },
     beat: NOTHING,

@@ -63,16 +63,18 @@ async fn send(broker: &RedisBroker) -> TaskId {
 
 /// Sends callbacks, and listens again on a connection that somebody listened on.
 async fn as_worker(server: &RedisServer, worker: &RedisBroker, bell: &str) {
-    send(worker).await;
-    worker
-        .enqueue(&mail(), vec![encoded(), encoded()])
-        .await
-        .unwrap();
+    let call = async |count| {
+        let calls = std::iter::repeat_with(|| encoded().remembered_for(secs(60)));
+        let calls = worker.enqueue(&mail(), calls.take(count).collect()).await;
+        calls.unwrap();
+    };
+    call(1).await;
+    call(2).await;
     server.cli::<()>(&["DEL", bell]).await.unwrap();
     server.cli::<()>(&["SET", bell, "no bell"]).await.unwrap();
     worker.wait(&mail(), secs(30)).await.unwrap_err();
     server.cli::<()>(&["DEL", bell]).await.unwrap();
-    send(worker).await;
+    call(1).await;
     worker.wait(&mail(), secs(30)).await.unwrap();
 }
 

@@ -52,8 +52,6 @@ const WORKER: &[&str] = &[
     "SCAN 0",
     "SUBSCRIBE lovage:results:1",
     "GET {lovage:mail}:result:1",
-    "GET {lovage:mail}:once:1",
-    "SET {lovage:mail}:once:1 1",
     "LRANGE {lovage:mail}:losses 0 -1",
     "HGET {lovage}:records 1",
     "HSET {lovage}:records 1 1",

@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 use std::sync::atomic::Ordering;
 
 use lovage_core::{
-    Ack, Broker, Callback, Callbacks, Claim, Control, Envelope, Failure, FailureKind, Inspect,
-    Membership, Priority, Settlement, TaskName, Verdict, WorkerId, mins, ms, secs,
+    Ack, Broker, Callback, Callbacks, Cancelled, Claim, Control, Envelope, Failure, FailureKind,
+    Inspect, Membership, Priority, Settlement, TaskName, Verdict, WorkerId, mins, ms, secs,
 };
 
 use crate::support::{Act, Stand, envelope, queue, send, until};
@@ -113,6 +113,28 @@ async fn callbacks_that_are_there_already_are_noted_though_their_queue_is_full()
     until("it is noted", || notes.load(Ordering::SeqCst) == 1).await;
     worker.shutdown().await;
     assert_eq!(owed(&stand).await, 1);
+}
+
+#[tokio::test]
+async fn a_callback_that_was_not_noted_is_sent_once_though_it_has_ended() {
+    let stand = Stand::new();
+    bury(&stand, "support", 1).await;
+    let letter = stand.dead().await.remove(0);
+    let id = lovage_core::Owed { letter, losses: 0 }
+        .callback()
+        .unwrap()
+        .id;
+    stand.broker.set(|faults| &faults.lost_notes, true);
+    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let notes = &stand.broker.faults.notes;
+    until("it is sent", || notes.load(Ordering::SeqCst) == 1).await;
+    let ended = stand.memory.cancel(&queue("support"), id).await.unwrap();
+    assert_eq!(ended, Cancelled::Removed);
+    stand.broker.set(|faults| &faults.lost_notes, false);
+    stand.memory.advance(SHOWN_AGAIN);
+    until("it is sent again", || notes.load(Ordering::SeqCst) == 2).await;
+    worker.shutdown().await;
+    assert_eq!((sent(&stand, "support").await, owed(&stand).await), (0, 0));
 }
 
 #[tokio::test]

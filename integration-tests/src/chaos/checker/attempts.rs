@@ -142,7 +142,8 @@ fn check_verdict(id: TaskId, kind: Kind, run: &Run, facts: &Facts, wrong: &mut V
         Taken::Done => run.ended,
         Taken::Retry => kind == Kind::Flaky && run.over.is_some() && !run.ended,
         Taken::Snooze => kind == Kind::Drowsy && run.over.is_some() && !run.ended,
-        Taken::Bury => (kind == Kind::Doomed && run.over.is_some()) || kind.is_at_most_once(),
+        Taken::Bury if kind.is_at_most_once() => !run.ended,
+        Taken::Bury => kind == Kind::Doomed && run.over.is_some(),
         // Whether its worker stopped is asked where it runs again, or is lost.
         Taken::Release => !run.ended,
         Taken::Park => false,

@@ -1,8 +1,6 @@
 //! Why a task ran again though nothing had counted an attempt or a snooze: the fault that can have caused it.
 
-use std::time::Duration;
-
-use lovage_core::{Millis, secs};
+use lovage_core::Millis;
 
 use super::facts::{ARRIVING_MAX, Facts};
 use super::runs::Run;
@@ -20,8 +18,6 @@ const DOUBTS: [What; 7] = [
     What::FailOver,
     What::Reshard,
 ];
-/// How long a callback that one worker was about to send is shown to no other.
-const CALLBACK_PATIENCE: Duration = secs(10);
 
 /// Why a task ran again in the same attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,8 +34,6 @@ pub enum Reason {
     StoreAway,
     /// Its send was repeated after an answer that was lost, and the first copy had ended meanwhile.
     SentAgain,
-    /// It is a callback, and the worker that sent it was lost before it could note that.
-    CalledAgain,
     /// A replica without the newest writes was promoted.
     FailOver,
 }
@@ -55,7 +49,7 @@ impl Reason {
 
     /// Whether the task lived all the while.
     pub(super) fn keeps_it_alive(self) -> bool {
-        !matches!(self, Self::SentAgain | Self::CalledAgain | Self::FailOver)
+        !matches!(self, Self::SentAgain | Self::FailOver)
     }
 }
 
@@ -139,27 +133,14 @@ fn sent_again(
     gone_at: Millis,
     again: Again,
 ) -> Option<Reason> {
-    if !first.ended || !again.is_fresh || sent.kind.is_at_most_once() {
+    // A callback is remembered by its queue, however often it is sent.
+    let is_once = sent.kind.is_at_most_once() || sent.kind == Kind::Callback;
+    if !first.ended || !again.is_fresh || is_once {
         return None;
-    }
-    if sent.kind == Kind::Callback {
-        return called_again(facts, sent, first, again);
     }
     let mut doubts = facts.meeting(&DOUBTS, sent.began, sent.answered);
     let repeated = doubts.any(|window| gone_at <= sent.answered.max(window.to).plus(ARRIVING_MAX));
     repeated.then_some(Reason::SentAgain)
-}
-
-/// Whoever sent it was killed, frozen or cut off between its sending and the noting of that. Another one sends it after
-/// a while. `sent.began` is when the task died that it is called for.
-fn called_again(facts: &Facts, sent: Sent, first: &Run, again: Again) -> Option<Reason> {
-    let in_time = sent.began.plus(CALLBACK_PATIENCE) <= again.at;
-    let mut windows = facts.windows.iter();
-    let hit = windows.any(|window| {
-        (window.breaks_calls() || matches!(window.what, What::Kill | What::Freeze))
-            && window.meets(sent.began, first.start.at.plus(ARRIVING_MAX))
-    });
-    (in_time && hit).then_some(Reason::CalledAgain)
 }
 
 /// Whether the producer may have sent it more than once.

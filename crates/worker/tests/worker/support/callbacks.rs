@@ -33,6 +33,9 @@ impl Callbacks for Faulty {
             self.faults.left.cancelled().await;
         }
         self.faults.notes.fetch_add(1, Ordering::SeqCst);
+        if self.faults.lost_notes.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         self.inner.called_back(queue, deaths).await
     }
 }

@@ -162,15 +162,6 @@ fn sendings() -> Vec<Excuse> {
 /// Dead letters and callbacks.
 fn deaths() -> Vec<Excuse> {
     vec![
-        (
-            Some(Reason::CalledAgain),
-            "a callback whose sender is killed before it notes that",
-            called_back(called_back(doomed(), 11, 50), 11, 12_000).fault(
-                What::Kill,
-                52..52,
-                ELSEWHERE,
-            ),
-        ),
         (None, "called back once", called_back(doomed(), 11, 50)),
         (
             None,

@@ -294,6 +294,11 @@ fn verdicts() -> Vec<Violation> {
         ("no verdict", "ended, and never settled", unheard(Kind::Nap)),
         (
             "against its body",
+            "an at-most-once task that is buried though it was done",
+            unheard(Kind::Once).is(Taken::Bury, 30),
+        ),
+        (
+            "against its body",
             "done without an end",
             story(Kind::Once)
                 .run(1, WORKER, 10)
@@ -379,6 +384,15 @@ fn callbacks() -> Vec<Violation> {
             "for no reason",
             "one callback that runs twice without a fault",
             called_back(called_back(doomed(), 11, 50), 11, 12_000),
+        ),
+        (
+            "for no reason",
+            "one that runs twice because its sender was killed",
+            called_back(called_back(doomed(), 11, 50), 11, 12_000).fault(
+                What::Kill,
+                52..52,
+                ELSEWHERE,
+            ),
         ),
     ]
 }
