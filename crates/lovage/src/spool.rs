@@ -102,6 +102,8 @@ pub struct SpoolStats {
     pub oldest: Option<Millis>,
     /// Tasks that were set aside.
     pub aside: u64,
+    /// The bytes of their envelopes.
+    pub aside_bytes: u64,
 }
 
 /// A task that is kept, and that the spool does not send by itself any more.

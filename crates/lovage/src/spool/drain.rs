@@ -11,7 +11,7 @@ use lovage_core::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::keeper::{Head, Keeper, Travelling};
+use super::keeper::{Head, Keeper, OnTheWay};
 use super::store::Change;
 use super::{Entry, SpoolError};
 use crate::any_broker::AnyBroker;
@@ -77,7 +77,7 @@ struct Drain<'a> {
 /// A change that the file does not have yet, whatever the reason; nothing else of its queue moves before it has.
 struct Owed {
     change: Change,
-    _travelling: Option<Travelling>,
+    _on_the_way: OnTheWay,
 }
 
 /// What came of one look at a queue.
@@ -156,14 +156,10 @@ impl<'a> Drain<'a> {
         Ok(())
     }
 
-    async fn owe(
-        &mut self,
-        change: Change,
-        travelling: Option<Travelling>,
-    ) -> Result<(), SpoolError> {
+    async fn owe(&mut self, change: Change, on_the_way: OnTheWay) -> Result<(), SpoolError> {
         self.owed = Some(Owed {
             change,
-            _travelling: travelling,
+            _on_the_way: on_the_way,
         });
         self.settle().await
     }
@@ -175,6 +171,7 @@ impl<'a> Drain<'a> {
     ) -> Result<Moved, SpoolError> {
         loop {
             let (numbers, tasks): (Vec<u64>, Vec<Encoded>) = batch.iter().cloned().unzip();
+            let sending = self.keeper.sends(&self.queue, numbers[numbers.len() - 1]);
             let ends = instant_in(CALL_LIMIT);
             let answer = call(self.broker, &self.queue, tasks, wanted, ends).await;
             let (receipts, end) = receipts(answer);
@@ -189,7 +186,7 @@ impl<'a> Drain<'a> {
             let confirmed: Vec<u64> = confirmed.collect();
             if !confirmed.is_empty() {
                 // A producer that is killed before this sends them once more, by the same ids.
-                self.owe(Change::Remove(self.queue.clone(), confirmed), None)
+                self.owe(Change::Remove(self.queue.clone(), confirmed), sending)
                     .await?;
                 return Ok(Moved::Some);
             }
@@ -231,8 +228,7 @@ impl<'a> Drain<'a> {
         let aside = Change::SetAside(queue.clone(), number, IN_DOUBT.to_owned());
         if let Err(error) = self.keeper.change(aside).await {
             // It may stand aside all the same, and has not travelled.
-            self.owe(Change::PutBack(queue, number), Some(travelling))
-                .await?;
+            self.owe(Change::PutBack(queue, number), travelling).await?;
             return Err(error);
         }
         let tasks = vec![entry.task.clone()];
@@ -247,7 +243,7 @@ impl<'a> Drain<'a> {
                 } else {
                     Change::SetAside(queue, number, UNCONFIRMED.to_owned())
                 };
-                self.owe(next, Some(travelling)).await?;
+                self.owe(next, travelling).await?;
                 Ok(Moved::Some)
             }
             Err(
@@ -255,8 +251,7 @@ impl<'a> Drain<'a> {
                 | EnqueueError::Refused(_)
                 | EnqueueError::Misconfigured(_)),
             ) => {
-                self.owe(Change::PutBack(queue, number), Some(travelling))
-                    .await?;
+                self.owe(Change::PutBack(queue, number), travelling).await?;
                 Ok(Moved::None(error.to_string()))
             }
             Err(error) => {
@@ -313,22 +308,27 @@ mod tests {
         Entry::new(&task, Durability::NONE, Millis::new(1))
     }
 
+    /// A spool that holds `entries`, and its folder.
+    async fn kept(entries: Vec<Entry>) -> (tempfile::TempDir, Keeper) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = SpoolConfig::at(folder.path());
+        let keeper = Keeper::open(config).await.expect("it is free");
+        let kept = keeper.append(&queue(), entries).await;
+        kept.expect("there is room");
+        (folder, keeper)
+    }
+
+    async fn memory() -> AnyBroker {
+        let broker = AnyBroker::connect("memory://").await;
+        broker.expect("memory is there")
+    }
+
     #[tokio::test]
     async fn what_the_broker_has_accepted_is_not_sent_again_where_the_disk_refuses_to_note_it() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let keeper = Keeper::open(SpoolConfig::at(folder.path()))
-            .await
-            .expect("it is free");
         let entries: Vec<Entry> = (0..3).map(|_| entry()).collect();
         let ids: Vec<TaskId> = entries.iter().map(|entry| entry.task.id()).collect();
-        keeper
-            .append(&queue(), entries)
-            .await
-            .expect("there is room");
-        let broker = AnyBroker::connect("memory://")
-            .await
-            .expect("memory is there");
-
+        let (_folder, keeper) = kept(entries).await;
+        let broker = memory().await;
         let refusing = keeper.refusing(3);
         let draining = Drain::new(&refusing, &broker, queue()).run();
         // As soon as they are there they end; whoever sends them again makes new tasks of them.
@@ -351,12 +351,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_id_that_waits_is_kept_once_and_beside_one_that_is_on_its_way() {
+        let (_folder, keeper) = kept(Vec::new()).await;
+        let entry = entry();
+        let tasks_with_it = async || {
+            let kept = keeper.append(&queue(), vec![entry.clone()]).await;
+            kept.expect("there is room");
+            keeper.stats().tasks
+        };
+        assert_eq!((tasks_with_it().await, tasks_with_it().await), (1, 1));
+        let sending = keeper.sends(&queue(), 0);
+        assert_eq!((tasks_with_it().await, tasks_with_it().await), (2, 2));
+        let sent = Change::Remove(queue(), vec![0]);
+        assert!(keeper.change(sent).await.expect("the disk works"));
+        drop(sending);
+        assert_eq!(tasks_with_it().await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_sent_again_while_its_first_copy_ends_is_a_task_of_its_own() {
+        let entry = entry();
+        let (_folder, keeper) = kept(vec![entry.clone()]).await;
+        let broker = memory().await;
+        let refusing = keeper.refusing(1);
+        let mut drain = Drain::new(&refusing, &broker, queue());
+        let noted = drain.send_some().await;
+        assert!(noted.is_err(), "it is stored, and the disk refuses");
+        until_gone(&broker, &[entry.task.id()]).await;
+        let again = keeper.append(&queue(), vec![entry]).await;
+        again.expect("there is room");
+        drain.run().await;
+        let counts = broker.counts(&queue()).await.expect("memory is there");
+        assert_eq!(counts.ready, 1, "{counts:?}");
+        assert_eq!(keeper.stats(), crate::SpoolStats::default());
+    }
+
+    #[tokio::test]
     async fn an_at_most_once_task_that_travels_holds_its_queue_and_is_nobody_elses_to_move() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = SpoolConfig::at(folder.path());
-        let keeper = Keeper::open(config).await.expect("it is free");
-        let kept = keeper.append(&queue(), vec![entry()]).await;
-        kept.expect("there is room");
+        let (_folder, keeper) = kept(vec![entry()]).await;
         let travelling = keeper.travels(&queue(), 0);
         let aside = Change::SetAside(queue(), 0, IN_DOUBT.to_owned());
         assert!(keeper.change(aside).await.expect("the disk works"));

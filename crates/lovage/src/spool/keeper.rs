@@ -59,15 +59,16 @@ struct Seen {
     changed: Notify,
 }
 
-/// See [`Keeper::travels`].
-pub(super) struct Travelling {
+/// Some of a queue are on their way until this is dropped.
+pub(super) struct OnTheWay {
     seen: Arc<Seen>,
     queue: QueueName,
+    among: fn(&mut View) -> &mut HashMap<QueueName, u64>,
 }
 
-impl Drop for Travelling {
+impl Drop for OnTheWay {
     fn drop(&mut self) {
-        self.seen.view().travelling.remove(&self.queue);
+        (self.among)(&mut self.seen.view()).remove(&self.queue);
         self.seen.changed.notify_waiters();
     }
 }
@@ -78,6 +79,8 @@ struct View {
     queues: HashSet<QueueName>,
     /// The at-most-once task of a queue that is on its way, which stands aside meanwhile.
     travelling: HashMap<QueueName, u64>,
+    /// The last of the tasks of a queue that are on their way, and wait here meanwhile.
+    sending: HashMap<QueueName, u64>,
     stats: SpoolStats,
 }
 
@@ -170,11 +173,27 @@ impl Keeper {
     }
 
     /// Lets an at-most-once task of `queue` count as waiting while it travels; one at a time.
-    pub(super) fn travels(&self, queue: &QueueName, number: u64) -> Travelling {
-        self.seen.view().travelling.insert(queue.clone(), number);
-        Travelling {
+    pub(super) fn travels(&self, queue: &QueueName, number: u64) -> OnTheWay {
+        self.on_the_way(queue, number, |view| &mut view.travelling)
+    }
+
+    /// Says that the tasks of `queue` up to `last` are being sent: one that is sent again meanwhile is kept beside them,
+    /// as they may be done with already.
+    pub(super) fn sends(&self, queue: &QueueName, last: u64) -> OnTheWay {
+        self.on_the_way(queue, last, |view| &mut view.sending)
+    }
+
+    fn on_the_way(
+        &self,
+        queue: &QueueName,
+        number: u64,
+        among: fn(&mut View) -> &mut HashMap<QueueName, u64>,
+    ) -> OnTheWay {
+        among(&mut self.seen.view()).insert(queue.clone(), number);
+        OnTheWay {
             seen: Arc::clone(&self.seen),
             queue: queue.clone(),
+            among,
         }
     }
 
@@ -324,7 +343,11 @@ impl Desk {
             return;
         }
         let changes = mem::take(changes);
-        let done = self.with(|store, index| store.apply(&changes, index));
+        let sending = self.seen.view().sending.clone();
+        let done = self.with(|store, index| {
+            index.sending = sending;
+            store.apply(&changes, index)
+        });
         // Before anybody is answered: the next send of a caller must find this one.
         self.show();
         for (position, waiter) in waiters.drain(..).enumerate() {
@@ -346,19 +369,29 @@ impl Desk {
     /// Does something with the file, which is opened again after an error.
     fn with<T>(&mut self, act: impl FnOnce(&Store, &mut Index) -> Result<T>) -> Result<T> {
         if self.open.is_none() {
-            let (store, mut index) = Store::open(&self.config)?;
-            index.number_from(self.next);
-            self.open = Some((store, index));
-            tracing::info!("the spool can be used again");
+            self.open_again()?;
         }
         let (store, index) = self.open.as_mut().expect("it was just opened");
         let done = act(store, index);
         self.next = index.next();
         if let Err(error) = &done {
-            tracing::error!(%error, "the spool's file failed; it is opened again with the next send");
+            tracing::error!(%error, "the spool's file failed; it is opened again");
             self.open = None;
+            // What failed may have reached the disk: it is shown, and sent, without waiting for a next send.
+            if let Err(error) = self.open_again() {
+                tracing::error!(%error, "the spool cannot be opened; that is tried again with the next send");
+            }
         }
         done
+    }
+
+    fn open_again(&mut self) -> Result<()> {
+        let (store, mut index) = Store::open(&self.config)?;
+        index.number_from(self.next);
+        self.open = Some((store, index));
+        self.show();
+        tracing::info!("the spool can be used again");
+        Ok(())
     }
 
     /// Shows what the file holds. Where it is not open, what was shown last: nothing of it is lost.

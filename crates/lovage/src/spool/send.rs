@@ -75,7 +75,7 @@ impl Client {
             ) => Err(SendError::SpoolFull {
                 tasks: stats.tasks + stats.aside,
                 tasks_max,
-                bytes: stats.bytes,
+                bytes: stats.bytes + stats.aside_bytes,
                 bytes_max,
             }),
         };

@@ -2,7 +2,7 @@
 //!
 //! Blocking; the keeper's thread alone calls it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,7 +38,8 @@ pub(super) type Result<T, E = SpoolError> = std::result::Result<T, E>;
 /// What waits in one queue, in memory.
 #[derive(Debug, Default)]
 struct Waiting {
-    ids: HashSet<TaskId>,
+    /// Where each task stands, the last time if it stands here twice.
+    ids: HashMap<TaskId, u64>,
     /// Number -> bytes of the entry, and when it was spooled.
     entries: BTreeMap<u64, (usize, Millis)>,
 }
@@ -52,6 +53,8 @@ pub(super) struct Index {
     aside: u64,
     aside_bytes: u64,
     next: u64,
+    /// Up to which number the tasks of a queue are on their way, so that the broker may have them.
+    pub(super) sending: HashMap<QueueName, u64>,
 }
 
 impl Index {
@@ -74,14 +77,29 @@ impl Index {
         SpoolStats {
             tasks: self.tasks,
             bytes: self.bytes,
+            aside_bytes: self.aside_bytes,
             oldest: firsts.map(|(_, spooled_at)| *spooled_at).min(),
             aside: self.aside,
         }
     }
 
+    /// Whether a task waits behind those that are on their way: it will be sent, whatever becomes of them.
+    fn will_be_sent(&self, queue: &QueueName, id: TaskId) -> bool {
+        let position = self
+            .waiting
+            .get(queue)
+            .and_then(|waiting| waiting.ids.get(&id));
+        position.is_some_and(|position| {
+            let last_sent = self.sending.get(queue);
+            last_sent.is_none_or(|last| last < position)
+        })
+    }
+
     fn add(&mut self, queue: &QueueName, number: u64, bytes: usize, entry: Option<&Entry>) {
         let waiting = self.waiting.entry(queue.clone()).or_default();
-        waiting.ids.extend(entry.map(|entry| entry.task.id()));
+        waiting
+            .ids
+            .extend(entry.map(|entry| (entry.task.id(), number)));
         let spooled_at = entry.map_or(Millis::MAX, |entry| entry.spooled_at);
         waiting.entries.insert(number, (bytes, spooled_at));
         self.tasks += 1;
@@ -93,7 +111,7 @@ impl Index {
         let Some(waiting) = self.waiting.get_mut(queue) else {
             return;
         };
-        if let Some(id) = id {
+        if let Some(id) = id.filter(|id| waiting.ids.get(id) == Some(&number)) {
             waiting.ids.remove(&id);
         }
         if let Some((bytes, _)) = waiting.entries.remove(&number) {
@@ -109,7 +127,7 @@ impl Index {
 /// A change of the file. Those that come together are one commit.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    /// Keeps tasks; those whose id waits already are kept once.
+    /// Keeps tasks; those whose id waits already, and is not on its way, are kept once.
     Append(QueueName, Vec<Entry>),
     /// They are stored in the broker.
     Remove(QueueName, Vec<u64>),
@@ -254,8 +272,7 @@ impl<'a> Tables<'a> {
         match change {
             Change::Append(queue, entries) => {
                 for entry in entries {
-                    let waiting = index.waiting.get(queue);
-                    if waiting.is_some_and(|waiting| waiting.ids.contains(&entry.task.id())) {
+                    if index.will_be_sent(queue, entry.task.id()) {
                         continue;
                     }
                     let (number, bytes) = (index.next, entry.encode());
