@@ -59,17 +59,44 @@ impl Access {
                 user = user.set_username(name);
             }
         }
-        if let Some(name) = self.files.read_username()? {
-            user = user.set_username(name);
-        }
-        if let Some(password) = self.files.read_password()? {
-            user = user.set_password(password);
-        }
-        self.client_of_the_url(info.set_redis_settings(user))
+        self.client_of(
+            info.set_redis_settings(user),
+            self.files.read_username()?,
+            self.files.read_password()?,
+        )
     }
 
-    /// A client with the user and the password that the URL names.
-    pub(crate) fn client_of_the_url(&self, info: ConnectionInfo) -> Result<Client, ConnectError> {
+    /// A client for one connection to a sentinel that has users of its own.
+    pub(crate) fn client_of_sentinel(&self, info: ConnectionInfo) -> Result<Client, ConnectError> {
+        self.client_of(
+            info,
+            self.files.read_sentinel_username()?,
+            self.files.read_sentinel_password()?,
+        )
+    }
+
+    /// A client with these where they are given, and otherwise with the user and the password of `info`.
+    fn client_of(
+        &self,
+        info: ConnectionInfo,
+        username: Option<String>,
+        password: Option<String>,
+    ) -> Result<Client, ConnectError> {
+        let mut user = info.redis_settings().clone();
+        if let Some(name) = username {
+            user = user.set_username(name);
+        }
+        if let Some(password) = password {
+            user = user.set_password(password);
+        }
+        // The library would leave the user out, and the connection be that of another one, `default`.
+        if user.username().is_some() && user.password().is_none() {
+            return Err(refused(format!(
+                "a user is named for {} without a password: name both, or neither",
+                info.addr()
+            )));
+        }
+        let info = info.set_redis_settings(user);
         // The first provider in a process stays; one that the user has installed is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = if self.files.first_for_tls().is_none() {

@@ -42,7 +42,8 @@ impl RedisConfig {
     ///
     /// `redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE[/DB]` asks the sentinels for the primary of
     /// `SERVICE`, at the start and for each new connection. User and password are for Redis and the sentinels, unless
-    /// `?sentinel_password=` and `?sentinel_username=` name others for these. With `rediss` both are spoken to by TLS.
+    /// `?sentinel_password=` and `?sentinel_username=`, or [files](AccessFiles::sentinel_password), name others for these.
+    /// With `rediss` both are spoken to by TLS.
     ///
     /// `redis+cluster://[USER:PASSWORD@]HOST:PORT,HOST:PORT` is a cluster, of which some nodes are named. The others are
     /// reached at the addresses that nodes announce, with the same user, password and TLS.
@@ -79,8 +80,8 @@ impl RedisConfig {
     /// Names files with the user, the password and the certificates, which are read anew for each connection.
     ///
     /// One that cannot be read, or makes no sense, is [`ConnectError::Misconfigured`] at the start; later it is told in
-    /// the log, and tried again. With Sentinel they are for the sentinels as well, but for user and password where the
-    /// URL names others for these.
+    /// the log, and tried again. With Sentinel they are for the sentinels as well, but for user and password where others
+    /// are named for these, here or in the URL. Those of sentinels are refused with a URL without sentinels.
     pub fn files(mut self, files: AccessFiles) -> Self {
         self.access.files = files;
         self
@@ -113,7 +114,16 @@ impl RedisConfig {
 
     pub(crate) fn site(&self) -> Result<Site, ConnectError> {
         self.check_namespace()?;
-        Site::parse(&self.url)
+        let mut site = Site::parse(&self.url)?;
+        if let Some(file) = self.access.files.first_for_sentinels() {
+            let Site::Sentinel(sentinels) = &mut site else {
+                return Err(ConnectError::Misconfigured(TransportError::new(format!(
+                    "the {file} is named, and the URL names no sentinels: use redis+sentinel or rediss+sentinel"
+                ))));
+            };
+            sentinels.have_users();
+        }
+        Ok(site)
     }
 
     fn check_namespace(&self) -> Result<(), ConnectError> {
@@ -192,6 +202,28 @@ mod tests {
                 matches!(config.site(), Err(ConnectError::Namespace { .. })),
                 "{namespace:?}"
             );
+        }
+    }
+
+    #[test]
+    fn files_for_sentinels_are_refused_where_there_are_none() {
+        let files = AccessFiles {
+            sentinel_password: Some("/run/secrets/sentinels".into()),
+            ..AccessFiles::default()
+        };
+        for (url, fits) in [
+            ("redis://a", false),
+            ("rediss+cluster://a", false),
+            ("redis+sentinel://a/shop", true),
+        ] {
+            let site = RedisConfig::new(url).files(files.clone()).site();
+            assert_eq!(site.is_ok(), fits, "{url}");
+            if let Err(error) = site {
+                let error = error.to_string();
+                for part in ["password file of the sentinels", "use redis+sentinel"] {
+                    assert!(error.contains(part), "{url}: {error}");
+                }
+            }
         }
     }
 

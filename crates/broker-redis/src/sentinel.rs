@@ -60,7 +60,7 @@ impl Sentinels {
             .set_response_timeout(Some(limit));
         let sentinel = self.site.sentinels[place].clone();
         let client = if self.site.sentinels_have_users {
-            self.access.client_of_the_url(sentinel)
+            self.access.client_of_sentinel(sentinel)
         } else {
             self.access.client(sentinel)
         }?;

@@ -1,7 +1,9 @@
 //! What a URL says of where Redis is: one server, a primary that sentinels name, or a cluster.
 
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{
+    ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+};
 
 use crate::config::ConnectError;
 
@@ -23,7 +25,7 @@ pub(crate) enum Site {
 #[derive(Clone, Debug)]
 pub(crate) struct SentinelSite {
     pub(crate) sentinels: Vec<ConnectionInfo>,
-    /// The URL names a user or a password for them.
+    /// A user or a password is named for them, in the URL or as a file.
     pub(crate) sentinels_have_users: bool,
     pub(crate) service: String,
     /// Everything but its address.
@@ -39,6 +41,19 @@ impl Site {
             return Parts::of(scheme, rest)?.cluster();
         }
         info(url).map(Self::One)
+    }
+}
+
+impl SentinelSite {
+    /// Shows the sentinels nothing of the servers' user: they have their own.
+    pub(crate) fn have_users(&mut self) {
+        if !self.sentinels_have_users {
+            self.sentinels_have_users = true;
+            for sentinel in &mut self.sentinels {
+                let nobody = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+                *sentinel = sentinel.clone().set_redis_settings(nobody);
+            }
+        }
     }
 }
 
@@ -170,12 +185,9 @@ fn info(url: &str) -> Result<ConnectionInfo, ConnectError> {
         .into_connection_info()
         .map_err(|error| refused(&error.to_string()))?;
     // RESP3, since only there the library tells that a connection was closed while it was idle.
-    let redis = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP3);
+    let redis = info.redis_settings().clone();
     Ok(info
-        .set_redis_settings(redis)
+        .set_redis_settings(redis.set_protocol(ProtocolVersion::RESP3))
         // The library leaves Nagle's algorithm on, which holds a small command back until the last is acknowledged.
         .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }

@@ -16,6 +16,11 @@ pub struct AccessFiles {
     pub username: Option<PathBuf>,
     /// The password, in place of that of the URL. Line ends behind it do not count.
     pub password: Option<PathBuf>,
+    /// The user of the sentinels, in place of that of the URL. Where it or the password of the sentinels is named, here or
+    /// in the URL, they are shown neither user nor password of the servers.
+    pub sentinel_username: Option<PathBuf>,
+    /// The password of the sentinels, likewise.
+    pub sentinel_password: Option<PathBuf>,
     /// The authorities, in PEM, one of which must have signed the server's certificate; otherwise those that the
     /// operating system trusts.
     pub ca: Option<PathBuf>,
@@ -32,6 +37,10 @@ pub enum AccessFile {
     Username,
     /// The password.
     Password,
+    /// The user of the sentinels.
+    SentinelUsername,
+    /// The password of the sentinels.
+    SentinelPassword,
     /// The authorities.
     Ca,
     /// The certificate of the client.
@@ -71,10 +80,20 @@ impl AccessFiles {
         for_tls.into_iter().find(|file| self.path(*file).is_some())
     }
 
+    /// The first file about sentinels among them.
+    pub fn first_for_sentinels(&self) -> Option<AccessFile> {
+        let for_sentinels = [AccessFile::SentinelUsername, AccessFile::SentinelPassword];
+        for_sentinels
+            .into_iter()
+            .find(|file| self.path(*file).is_some())
+    }
+
     /// Reads all of them, to see whether they can be used now.
     pub fn check(&self) -> Result<(), AccessError> {
         self.read_username()?;
         self.read_password()?;
+        self.read_sentinel_username()?;
+        self.read_sentinel_password()?;
         self.read_ca()?;
         self.read_certificate()?;
         Ok(())
@@ -82,14 +101,22 @@ impl AccessFiles {
 
     /// What the file of the user holds now, if one is named.
     pub fn read_username(&self) -> Result<Option<String>, AccessError> {
-        let text = self.read(AccessFile::Username, text)?;
-        Ok(text.map(|text| text.trim().to_owned()))
+        self.read(AccessFile::Username, name)
     }
 
     /// What the file of the password holds now, if one is named.
     pub fn read_password(&self) -> Result<Option<String>, AccessError> {
-        let text = self.read(AccessFile::Password, text)?;
-        Ok(text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()))
+        self.read(AccessFile::Password, secret)
+    }
+
+    /// What the file of the sentinels' user holds now, if one is named.
+    pub fn read_sentinel_username(&self) -> Result<Option<String>, AccessError> {
+        self.read(AccessFile::SentinelUsername, name)
+    }
+
+    /// What the file of the sentinels' password holds now, if one is named.
+    pub fn read_sentinel_password(&self) -> Result<Option<String>, AccessError> {
+        self.read(AccessFile::SentinelPassword, secret)
     }
 
     /// What the file of authorities holds now, if one is named.
@@ -114,6 +141,8 @@ impl AccessFiles {
         match file {
             AccessFile::Username => &self.username,
             AccessFile::Password => &self.password,
+            AccessFile::SentinelUsername => &self.sentinel_username,
+            AccessFile::SentinelPassword => &self.sentinel_password,
             AccessFile::Ca => &self.ca,
             AccessFile::Cert => &self.cert,
             AccessFile::Key => &self.key,
@@ -152,6 +181,8 @@ impl fmt::Display for AccessFile {
         f.write_str(match self {
             Self::Username => "user name file",
             Self::Password => "password file",
+            Self::SentinelUsername => "user name file of the sentinels",
+            Self::SentinelPassword => "password file of the sentinels",
             Self::Ca => "file of authorities",
             Self::Cert => "client certificate",
             Self::Key => "key of the client certificate",
@@ -182,6 +213,14 @@ fn text(bytes: Vec<u8>) -> Result<String, String> {
     }
 }
 
+fn name(bytes: Vec<u8>) -> Result<String, String> {
+    Ok(text(bytes)?.trim().to_owned())
+}
+
+fn secret(bytes: Vec<u8>) -> Result<String, String> {
+    Ok(text(bytes)?.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 fn pem(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     if bytes.windows(BEGIN.len()).any(|part| part == BEGIN) {
@@ -202,6 +241,8 @@ mod tests {
         *match of {
             AccessFile::Username => &mut files.username,
             AccessFile::Password => &mut files.password,
+            AccessFile::SentinelUsername => &mut files.sentinel_username,
+            AccessFile::SentinelPassword => &mut files.sentinel_password,
             AccessFile::Ca => &mut files.ca,
             AccessFile::Cert => &mut files.cert,
             AccessFile::Key => &mut files.key,
@@ -213,17 +254,25 @@ mod tests {
     fn line_ends_behind_a_secret_do_not_count_and_spaces_in_a_password_do() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(&file, " ada \r\n\n").unwrap();
-        let both = AccessFiles {
-            password: Some(file.path().to_owned()),
-            ..files(AccessFile::Username, file.path())
+        let file = Some(file.path().to_owned());
+        let all = AccessFiles {
+            username: file.clone(),
+            password: file.clone(),
+            sentinel_username: file.clone(),
+            sentinel_password: file,
+            ..AccessFiles::default()
         };
-        assert_eq!(both.read_username().unwrap().as_deref(), Some("ada"));
-        assert_eq!(both.read_password().unwrap().as_deref(), Some(" ada "));
+        for name in [all.read_username(), all.read_sentinel_username()] {
+            assert_eq!(name.unwrap().as_deref(), Some("ada"));
+        }
+        for password in [all.read_password(), all.read_sentinel_password()] {
+            assert_eq!(password.unwrap().as_deref(), Some(" ada "));
+        }
     }
 
     #[test]
     fn a_file_that_cannot_be_used_is_named_with_what_is_wrong_and_nothing_of_it_is_shown() {
-        use AccessFile::{Ca, Cert, Key, Password, Username};
+        use AccessFile::{Ca, Cert, Key, Password, SentinelPassword, SentinelUsername, Username};
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s");
         let large = vec![b'a'; 1024 * 1024 + 1];
@@ -232,6 +281,12 @@ mod tests {
             (Password, b"\n", "is empty"),
             (Password, b"s3cret\xff", "is no UTF-8"),
             (Password, &large, "the limit is 1048576"),
+            (SentinelUsername, b"\n", "user name file of the sentinels"),
+            (
+                SentinelPassword,
+                b"s3cret\xff",
+                "password file of the sentinels",
+            ),
             (Ca, b"s3cret", "is no PEM"),
             (Cert, b"", "is empty"),
             (Cert, b"-----BEGIN ", "named alone"),

@@ -30,8 +30,8 @@ pub struct BrokerArgs {
     /// The prefix of all keys at the broker [default: lovage]
     #[arg(long, env = "LOVAGE_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
-    /// A file with the user name, which counts before that of the URL. This one and the next four are read at the start
-    /// and again for each new connection: what is replaced in them needs no restart
+    /// A file with the user name, which counts before that of the URL. This and the other files of the broker are read at
+    /// the start and again for each new connection: what is replaced in them needs no restart
     #[arg(
         long = "broker-username-file",
         env = "LOVAGE_BROKER_USERNAME_FILE",
@@ -47,6 +47,23 @@ pub struct BrokerArgs {
     )]
     #[serde(rename = "broker-password-file")]
     pub password_file: Option<PathBuf>,
+    /// A file with the user name at the sentinels, which counts before that of the URL; for `redis+sentinel`, with a password
+    /// [default: the sentinels are shown user and password of the servers]
+    #[arg(
+        long = "broker-sentinel-username-file",
+        env = "LOVAGE_BROKER_SENTINEL_USERNAME_FILE",
+        value_name = "FILE"
+    )]
+    #[serde(rename = "broker-sentinel-username-file")]
+    pub sentinel_username_file: Option<PathBuf>,
+    /// A file with the password at the sentinels, which counts before that of the URL; for `redis+sentinel`
+    #[arg(
+        long = "broker-sentinel-password-file",
+        env = "LOVAGE_BROKER_SENTINEL_PASSWORD_FILE",
+        value_name = "FILE"
+    )]
+    #[serde(rename = "broker-sentinel-password-file")]
+    pub sentinel_password_file: Option<PathBuf>,
     /// A PEM file of the authorities that sign the broker's certificate; for `rediss` [default: those that the operating
     /// system trusts]
     #[arg(long = "broker-ca", env = "LOVAGE_BROKER_CA", value_name = "FILE")]
@@ -84,6 +101,17 @@ pub enum BrokerArgsError {
         /// The scheme of the URL.
         scheme: String,
     },
+    /// A user or a password of sentinels is named, and the URL is one without them.
+    #[error(
+        "{flag} is for sentinels, and the scheme of the broker's URL is {scheme}: use redis+sentinel or rediss+sentinel, or \
+         leave it out"
+    )]
+    WithoutSentinels {
+        /// The first flag that names one.
+        flag: &'static str,
+        /// The scheme of the URL.
+        scheme: String,
+    },
 }
 
 impl BrokerArgs {
@@ -102,6 +130,8 @@ impl BrokerArgs {
         AccessFiles {
             username: self.username_file.clone(),
             password: self.password_file.clone(),
+            sentinel_username: self.sentinel_username_file.clone(),
+            sentinel_password: self.sentinel_password_file.clone(),
             ca: self.ca.clone(),
             cert: self.cert.clone(),
             key: self.key.clone(),
@@ -123,6 +153,14 @@ impl BrokerArgs {
                 scheme: scheme.to_owned(),
             });
         }
+        if let Some(file) = files.first_for_sentinels()
+            && !scheme.ends_with("+sentinel")
+        {
+            return Err(BrokerArgsError::WithoutSentinels {
+                flag: flag(file),
+                scheme: scheme.to_owned(),
+            });
+        }
         files.check().map_err(|reason| BrokerArgsError::File {
             flag: flag(reason.file()),
             reason,
@@ -137,6 +175,8 @@ impl BrokerArgs {
             namespace: self.namespace.or(under.namespace),
             username_file: self.username_file.or(under.username_file),
             password_file: self.password_file.or(under.password_file),
+            sentinel_username_file: self.sentinel_username_file.or(under.sentinel_username_file),
+            sentinel_password_file: self.sentinel_password_file.or(under.sentinel_password_file),
             ca: self.ca.or(under.ca),
             cert: self.cert.or(under.cert),
             key: self.key.or(under.key),
@@ -158,6 +198,8 @@ fn flag(file: AccessFile) -> &'static str {
     match file {
         AccessFile::Username => "--broker-username-file",
         AccessFile::Password => "--broker-password-file",
+        AccessFile::SentinelUsername => "--broker-sentinel-username-file",
+        AccessFile::SentinelPassword => "--broker-sentinel-password-file",
         AccessFile::Ca => "--broker-ca",
         AccessFile::Cert => "--broker-cert",
         AccessFile::Key => "--broker-key",
@@ -192,6 +234,7 @@ mod tests {
         let (empty, pem) = (path("empty", "\n"), path("pem", "-----BEGIN "));
         let plain = "redis://ada:s3cret@db";
         let tls = "rediss://ada:s3cret@db";
+        let sentinels = "redis+sentinel://ada:s3cret@db/shop";
         for (flags, parts) in [
             (
                 &["--broker-password-file", "/nowhere/p"][..],
@@ -219,6 +262,29 @@ mod tests {
             (
                 &["--broker-ca", &pem, "--broker", plain],
                 ["--broker-ca", "is redis: use rediss in place of redis"],
+            ),
+            (
+                &["--broker-sentinel-password-file", &pem, "--broker", tls],
+                [
+                    "--broker-sentinel-password-file is for sentinels",
+                    "is rediss: use redis+sentinel or",
+                ],
+            ),
+            (
+                &["--broker-sentinel-username-file", &pem],
+                ["--broker-sentinel-username-file", "is redis: use"],
+            ),
+            (
+                &[
+                    "--broker-sentinel-password-file",
+                    &empty,
+                    "--broker",
+                    sentinels,
+                ],
+                [
+                    "--broker-sentinel-password-file: the password file of the sentinels",
+                    "is empty",
+                ],
             ),
             (
                 &["--broker-key", &pem],

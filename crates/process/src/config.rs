@@ -198,7 +198,8 @@ mod tests {
         let write = |text: &str| std::fs::write(&file, text).unwrap();
         write(
             "lease = \"2s\"\nbroker = \"redis://db\"\nnamespace = \"shop\"\nbroker-username-file = \"u\"\n\
-             broker-password-file = \"p\"\nbroker-ca = \"a\"\nbroker-cert = \"c\"\nbroker-key = \"k\"",
+             broker-password-file = \"p\"\nbroker-sentinel-username-file = \"su\"\n\
+             broker-sentinel-password-file = \"sp\"\nbroker-ca = \"a\"\nbroker-cert = \"c\"\nbroker-key = \"k\"",
         );
         let (broker, settings): (_, Settings) = read_file(file.path()).unwrap();
         assert_eq!(settings.lease, Some(secs(2)));
@@ -206,6 +207,8 @@ mod tests {
         let files = AccessFiles {
             username: Some("u".into()),
             password: Some("p".into()),
+            sentinel_username: Some("su".into()),
+            sentinel_password: Some("sp".into()),
             ca: Some("a".into()),
             cert: Some("c".into()),
             key: Some("k".into()),

@@ -28,6 +28,14 @@ impl Way {
         let files = [
             ("broker-username-file", &self.files.username),
             ("broker-password-file", &self.files.password),
+            (
+                "broker-sentinel-username-file",
+                &self.files.sentinel_username,
+            ),
+            (
+                "broker-sentinel-password-file",
+                &self.files.sentinel_password,
+            ),
             ("broker-ca", &self.files.ca),
             ("broker-cert", &self.files.cert),
             ("broker-key", &self.files.key),
@@ -96,6 +104,20 @@ async fn set_user(redis: &RedisServer, rules: &[&str]) {
     redis.cli::<()>(&words).await.unwrap();
 }
 
+const PASSWORDS: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
+
+/// Replaces the password with that number by the next one, at the servers and in the file.
+async fn next_password(servers: &[&RedisServer], file: &Path, number: usize) {
+    let (old, new) = (PASSWORDS[number], PASSWORDS[number + 1]);
+    for server in servers {
+        set_user(server, &[&format!(">{new}")]).await;
+    }
+    replace(file, new);
+    for server in servers {
+        set_user(server, &[&format!("<{old}")]).await;
+    }
+}
+
 /// The user `app` with the password `first`, which a file holds.
 async fn way_of_a_user(stage: &Stage) -> (Way, PathBuf) {
     set_user(&stage.redis, &["on", ">first", "~*", "&*", "+@all"]).await;
@@ -120,7 +142,15 @@ async fn kill_connections(redis: &RedisServer) {
 }
 
 /// Lets beats fire, and then producers send and workers run, while `rotate` is called with the number of each rotation.
-async fn rotations_cost_nothing(stage: &Stage, way: &Way, rotate: impl AsyncFn(usize)) {
+async fn rotations_cost_nothing(
+    stage: &Stage<impl Servers>,
+    way: &Way,
+    rotate: impl AsyncFn(usize),
+) {
+    let rotate = async |number| {
+        rotate(number).await;
+        kill_connections(stage.redis.holder("lovage:default").await).await;
+    };
     let mut workers = way.crew(stage).await;
     let mut choir = Choir::of(stage, 2, secs(5), "misfire = \"all\"").await;
     choir.beats.push(way.by_flags(choir.beat(stage)).spawn());
@@ -132,7 +162,6 @@ async fn rotations_cost_nothing(stage: &Stage, way: &Way, rotate: impl AsyncFn(u
         })
         .await;
         rotate(number).await;
-        kill_connections(&stage.redis).await;
     }
     choir.each_occurrence_ran_once(stage).await;
     none_has_ended(&mut choir.beats);
@@ -146,7 +175,6 @@ async fn rotations_cost_nothing(stage: &Stage, way: &Way, rotate: impl AsyncFn(u
     for number in 2..4 {
         more_end(stage, 100).await;
         rotate(number).await;
-        kill_connections(&stage.redis).await;
     }
     let accepted = flow.end(stage).await;
     let ends = stage.journal.all_ends();
@@ -160,12 +188,32 @@ async fn rotations_cost_nothing(stage: &Stage, way: &Way, rotate: impl AsyncFn(u
 async fn a_rotated_password_needs_no_restart_of_worker_beat_and_producer() {
     let stage = stage().await;
     let (way, file) = way_of_a_user(&stage).await;
-    let passwords = ["first", "second", "third", "fourth", "fifth"];
-    rotations_cost_nothing(&stage, &way, async |number: usize| {
-        let (old, new) = (passwords[number], passwords[number + 1]);
-        set_user(&stage.redis, &[&format!(">{new}")]).await;
-        replace(&file, new);
-        set_user(&stage.redis, &[&format!("<{old}")]).await;
+    rotations_cost_nothing(&stage, &way, async |number| {
+        next_password(&[&stage.redis], &file, number).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rotated_password_of_sentinels_needs_no_restart_of_worker_beat_and_producer() {
+    let stage = stage_over(Sentinels::start(RedisServer::builder(), 1).await);
+    let sentinels: Vec<&RedisServer> = stage.redis.sentinels().iter().collect();
+    for sentinel in &sentinels {
+        set_user(sentinel, &["on", ">first", "+sentinel"]).await;
+    }
+    let [username, password] = ["username", "password"].map(|name| stage.folder().join(name));
+    replace(&username, "app\n");
+    replace(&password, "first\n");
+    let way = Way {
+        url: stage.redis.url(),
+        files: AccessFiles {
+            sentinel_username: Some(username),
+            sentinel_password: Some(password.clone()),
+            ..AccessFiles::default()
+        },
+    };
+    rotations_cost_nothing(&stage, &way, async |number| {
+        next_password(&sentinels, &password, number).await;
     })
     .await;
 }
@@ -283,6 +331,20 @@ async fn programs_end_at_once_by_files_that_cannot_be_used() {
     let (good, empty) = (file.to_str().unwrap(), empty.to_str().unwrap());
     let url = way.url.as_str();
     for (flags, parts) in [
+        (
+            [("broker-sentinel-password-file", good), ("broker", url)],
+            [
+                "--broker-sentinel-password-file is for sentinels",
+                "use redis+sentinel",
+            ],
+        ),
+        (
+            [
+                ("broker-sentinel-username-file", good),
+                ("broker", "redis+sentinel://:s3cret@localhost:1/shop"),
+            ],
+            ["a user is named for localhost:1", "without a password"],
+        ),
         (
             [("broker-password-file", "/nowhere/p"), ("broker", url)],
             ["--broker-password-file", "/nowhere/p cannot be read"],

@@ -148,6 +148,14 @@ async fn a_provider_is_asked_for_user_and_password_of_each_connection() {
 }
 
 #[tokio::test]
+async fn a_user_without_a_password_is_refused() {
+    let server = server().await;
+    let error = RedisBroker::connect(&RedisConfig::new(url(&server))).await;
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("without a password"), "{error}");
+}
+
+#[tokio::test]
 async fn no_secret_is_shown() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("password");

@@ -2,7 +2,7 @@
 
 use lovage_broker_redis::acl::{Acl, Role, sentinel_rules};
 use lovage_broker_redis::{ConnectError, RedisBroker, RedisConfig};
-use lovage_core::{Broker, Envelope, QueueName, TaskId, TaskName, secs};
+use lovage_core::{AccessFiles, Broker, Envelope, QueueName, TaskId, TaskName, secs};
 use lovage_test_redis::{Cluster, RedisServer, Sentinels};
 
 use crate::{make_user, set_user};
@@ -78,4 +78,61 @@ async fn users_with_roles_connect_by_sentinels_and_a_user_there_that_may_only_as
         matches!(refused, Some(ConnectError::Misconfigured(_))),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn sentinels_have_a_user_and_a_password_of_their_own_in_files() {
+    let servers = Sentinels::start(RedisServer::builder(), 1).await;
+    for server in servers.servers() {
+        make_user(server, "app", &Acl::of([Role::Producer])).await;
+    }
+    for sentinel in servers.sentinels() {
+        set_user(sentinel, "asker", sentinel_rules()).await;
+        // Whoever shows nothing, or the user of the servers, is refused.
+        set_user(sentinel, "default", vec!["-@all".to_owned()]).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let (asker, pw) = (file("asker", "asker\n"), file("pw", "pw\n"));
+    let with = |query: &str, sentinel_username: &Option<_>, sentinel_password: &Option<_>| {
+        let files = AccessFiles {
+            sentinel_username: sentinel_username.clone(),
+            sentinel_password: sentinel_password.clone(),
+            ..AccessFiles::default()
+        };
+        RedisConfig::new(as_app(&servers.url()) + query).files(files)
+    };
+    for config in [
+        with("", &asker, &pw),
+        // Each counts before its like in the URL, and beside the other half there.
+        with("?sentinel_username=x&sentinel_password=y", &asker, &pw),
+        with("?sentinel_password=pw", &asker, &None),
+        with("?sentinel_username=asker", &None, &pw),
+    ] {
+        send(&RedisBroker::connect(&config).await.unwrap()).await;
+    }
+    for (config, part) in [
+        (with("", &None, &None), "WRONGPASS"),
+        (with("", &asker, &file("bad", "s3cret")), "WRONGPASS"),
+        (with("", &None, &pw), "no permissions"),
+        (with("", &asker, &None), "without a password"),
+        (
+            with("?sentinel_username=asker", &None, &None),
+            "without a password",
+        ),
+        (
+            with("", &asker, &file("empty", "\n")),
+            "password file of the sentinels",
+        ),
+    ] {
+        let error = RedisBroker::connect(&config).await.err().unwrap();
+        assert!(matches!(error, ConnectError::Misconfigured(_)), "{error:?}");
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(part), "{part}: {shown}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
 }
