@@ -43,7 +43,7 @@ type Provider = Arc<dyn Fn() -> io::Result<Credentials> + Send + Sync>;
 /// What is read for each connection.
 #[derive(Clone, Default)]
 pub(crate) struct Access {
-    pub(crate) files: AccessFiles,
+    pub(crate) files: Arc<AccessFiles>,
     pub(crate) provider: Option<Provider>,
 }
 

@@ -83,7 +83,7 @@ impl RedisConfig {
     /// the log, and tried again. With Sentinel they are for the sentinels as well, but for user and password where others
     /// are named for these, here or in the URL. Those of sentinels are refused with a URL without sentinels.
     pub fn files(mut self, files: AccessFiles) -> Self {
-        self.access.files = files;
+        self.access.files = Arc::new(files);
         self
     }
 

@@ -75,7 +75,7 @@ pub(crate) struct Connection {
 /// Which server to connect to.
 enum Target {
     Server(ConnectionInfo),
-    Primary(Box<Sentinels>),
+    Primary(Sentinels),
 }
 
 impl Target {
@@ -96,7 +96,7 @@ impl Connection {
     /// To whichever server is the primary. Nothing is connected yet.
     pub(crate) fn to_primary(site: SentinelSite, config: &RedisConfig) -> Self {
         let sentinels = Sentinels::new(site, config.access.clone());
-        Self::new(Target::Primary(Box::new(sentinels)), config)
+        Self::new(Target::Primary(sentinels), config)
     }
 
     fn new(target: Target, config: &RedisConfig) -> Self {
