@@ -23,6 +23,7 @@ pub const PROCESS_MEMORY_MIN: u64 = mib(16);
 /// # Panics
 /// When it is compiled, or at run time elsewhere, where that is less than [`PROCESS_MEMORY_MIN`].
 #[doc(hidden)]
+#[track_caller]
 pub const fn process_memory(bytes: u64) -> u64 {
     assert!(
         PROCESS_MEMORY_MIN <= bytes,

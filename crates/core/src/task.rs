@@ -41,6 +41,11 @@ use crate::unique::{Lock, Unique, UniqueError};
 ///
 /// The wire form of the arguments is a MessagePack map by field name, so a field added with `#[serde(default)]`
 /// does not break messages that are queued already.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the message of a task",
+    label = "not the message of a task",
+    note = "`#[task]` on a function makes its message; calling that function builds it"
+)]
 pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// The name by which a worker finds the body: 1 to 200 characters of `A-Z a-z 0-9 - _ . : / @`.
     const NAME: &'static str;

@@ -153,10 +153,14 @@ impl Expansion<'_> {
                 }
             }
         });
-        let unique = self.options.unique.as_ref().map(|unique| {
+        let unique = self.options.unique.as_ref().map(|(word, unique)| {
+            // With the place of the word: a value of another type is told to be expected otherwise due to it.
+            let ty =
+                quote_spanned!(written_at(word.span())=> ::lovage::macro_support::Unique<Self>);
             quote! {
                 fn unique() -> ::core::option::Option<::lovage::macro_support::Unique<Self>> {
-                    ::core::option::Option::Some(#unique)
+                    let unique: #ty = #unique;
+                    ::core::option::Option::Some(unique)
                 }
             }
         });
@@ -267,10 +271,17 @@ impl Expansion<'_> {
                 const LANE: ::lovage::macro_support::Lane = ::lovage::macro_support::Lane::#lane;
             }
         });
-        let memory = self.options.memory.as_ref().map(|(_, bytes)| {
+        let memory = self.options.memory.as_ref().map(|(word, bytes)| {
+            let ty = quote_spanned!(written_at(word.span())=> ::core::primitive::u64);
+            // With the place of the value: too little of it is told there.
+            let checked = quote_spanned! {written_at(bytes.span())=>
+                ::lovage::macro_support::process_memory(bytes)
+            };
             quote! {
-                const MEMORY: ::core::option::Option<u64> =
-                    ::core::option::Option::Some(::lovage::macro_support::process_memory(#bytes));
+                const MEMORY: ::core::option::Option<u64> = {
+                    let bytes: #ty = #bytes;
+                    ::core::option::Option::Some(#checked)
+                };
             }
         });
         let awaited = asyncness.as_ref().map(|_| quote!(.await));

@@ -20,8 +20,8 @@ pub(crate) struct Options {
     pub(crate) lane: Option<Lane>,
     /// `memory = …`: the word, and the value.
     pub(crate) memory: Option<(Ident, Expr)>,
-    /// `unique = …`.
-    pub(crate) unique: Option<Expr>,
+    /// `unique = …`, likewise.
+    pub(crate) unique: Option<(Ident, Expr)>,
     /// Everything else, in the order written: the calls on a `TaskOptions`, such as `.queue("mail")`.
     pub(crate) calls: Vec<TokenStream>,
 }
@@ -125,7 +125,7 @@ impl Options {
                 return Ok(());
             }
             "unique" => {
-                self.unique = Some(value.clone());
+                self.unique = Some((word.clone(), value.clone()));
                 return Ok(());
             }
             "queue" => {

@@ -9,4 +9,7 @@ async fn contradicting() {}
 #[task(cpu, blocking)]
 fn in_two_lanes() {}
 
+#[task(process, cpu)]
+fn in_a_process_and_on_a_thread() {}
+
 fn main() {}
