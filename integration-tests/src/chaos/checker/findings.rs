@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::reasons::Reason;
 use super::runs::Runs;
 use crate::chaos::ledger::Kind;
-use crate::chaos::windows::{What, counts};
+use crate::chaos::windows::{What, Window, counts};
 
 /// What a history without a violation amounts to.
 #[derive(Clone, Debug, Default)]
@@ -99,24 +99,26 @@ impl Findings {
 
 /// For each kill that hit runs: how long until the last of them ran again.
 fn recoveries(runs: &Runs, facts: &Facts) -> Vec<u64> {
-    let kills: HashMap<u32, Millis> = facts
-        .windows
-        .iter()
-        .filter(|window| window.what == What::Kill)
-        .flat_map(|window| {
-            let pids = window.pids.iter().flatten();
-            pids.map(|pid| (*pid, window.from))
-        })
-        .collect();
-    let mut last = HashMap::<u32, Duration>::new();
+    let kills = || {
+        facts
+            .windows
+            .iter()
+            .filter(|window| window.what == What::Kill)
+    };
+    let mut last = HashMap::<(u32, Millis), Duration>::new();
     for pair in runs.all().flat_map(|(_, runs)| runs.windows(2)) {
         let [first, second] = pair else { continue };
-        let worker = first.start.worker;
-        let Some(killed_at) = kills.get(&worker).filter(|_| first.over.is_none()) else {
+        if first.over.is_some() {
+            continue;
+        }
+        // The process ids of a host come round again: the worker that an earlier kill hit was another.
+        let (worker, held) = (first.start.worker, first.start.at..=second.start.at);
+        let of_it = |kill: &&Window| kill.touches(worker) && held.contains(&kill.from);
+        let Some(kill) = kills().find(of_it) else {
             continue;
         };
-        let span = second.start.at.since(*killed_at);
-        let longest = last.entry(worker).or_default();
+        let span = second.start.at.since(kill.from);
+        let longest = last.entry((worker, kill.from)).or_default();
         *longest = span.max(*longest);
     }
     sorted_ms(last.into_values())

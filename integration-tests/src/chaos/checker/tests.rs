@@ -254,3 +254,16 @@ fn each_excuse_is_taken() {
         }
     }
 }
+
+#[test]
+fn a_process_id_that_comes_round_again_is_another_worker() {
+    let killed = killed(Kind::Nap).good(1, OTHER, 2_000).losses_of_last(1);
+    let stopped = killed
+        .sent(2, Kind::Long, Answer::Accepted, 299_000..299_005)
+        .run(2, WORKER, 300_000)
+        .fault(What::Stop, 300_005..300_040, HERE)
+        .is(Taken::Release, 300_035)
+        .good(2, OTHER, 300_050);
+    let findings = stopped.check().unwrap();
+    assert_eq!(findings.recovered_after_ms, [1_985]);
+}
