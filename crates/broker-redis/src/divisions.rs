@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lovage_core::{BrokerError, Partitions, QueueName, TaskId, WorkerId};
 
 use crate::broker::{QUEUES_REMEMBERED_MAX, Shared};
-use crate::transitions;
+use crate::{partitioned, transitions};
 
 /// The identities that are remembered as registered in an undivided queue. Those that are forgotten are lost, and their
 /// workers take new ones, where that queue is divided later.
@@ -179,7 +179,31 @@ impl Shared {
     /// The partitions of a queue, by what Redis says now.
     pub(crate) async fn parts_now(&self, queue: &QueueName) -> Result<Arc<[Part]>, BrokerError> {
         let division = transitions::partitions(self, queue).await?;
-        Ok(self.divisions.learn(queue, division))
+        self.told(queue, division).await
+    }
+
+    /// The partitions of a queue, of which Redis has just said how it is divided.
+    ///
+    /// A division never changes. Where there is none any more, Redis has lost it, as by a failover; whoever knows it
+    /// writes it again, for what is in the other partitions would stay there.
+    pub(crate) async fn told(
+        &self,
+        queue: &QueueName,
+        division: Division,
+    ) -> Result<Arc<[Part]>, BrokerError> {
+        let known = self.divisions.several(queue);
+        let Some(known) = known.filter(|_| division.partitions == Partitions::ONE) else {
+            return Ok(self.divisions.learn(queue, division));
+        };
+        let (division, written) = transitions::redivide(self, queue, &known[0].division).await?;
+        let parts = self.divisions.learn(queue, division);
+        if let Some(bound) = written {
+            tracing::warn!(%queue, partitions = %division.partitions, "the queue had lost its division, as by a failover: it is written again");
+            if bound.is_some() {
+                partitioned::share_bound(self, &parts, bound).await?;
+            }
+        }
+        Ok(parts)
     }
 }
 

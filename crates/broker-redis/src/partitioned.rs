@@ -26,7 +26,7 @@ pub(crate) use enqueue::enqueue;
 pub(crate) use forward::forward;
 pub(crate) use membership::{holdings, recover, register, renew, report, retire};
 pub(crate) use pages::{counts, dead_letters, losses, scheduled};
-pub(crate) use partitioning::{bound, retain};
+pub(crate) use partitioning::{bound, retain, share_bound};
 pub(crate) use settle::settle;
 pub(crate) use wait::wait;
 
@@ -40,7 +40,8 @@ const ANEW_MAX: usize = 4;
 
 /// Asks the partition that `id` is in.
 ///
-/// What finds nothing may have looked at the wrong place: before it says so Redis is asked how the queue is divided.
+/// What finds nothing may have looked at the wrong place: before it says so Redis is asked how the queue is divided, and
+/// then the first partition, where it is if it was sent, or has ended, while the queue was undivided.
 pub(crate) async fn by_id<T, F>(
     shared: &Shared,
     queue: &QueueName,
@@ -60,11 +61,17 @@ where
         return Ok(found);
     }
     let parts = shared.parts_now(queue).await?;
-    let there = &parts[part_of(&parts, id)].name;
-    if *there == name {
-        return Ok(found);
+    let mut asked = name;
+    for there in [part_of(&parts, id), 0].map(|part| &parts[part].name) {
+        if *there != asked {
+            asked.clone_from(there);
+            let found = ask(asked.clone()).await?;
+            if !found.is_nothing() {
+                return Ok(found);
+            }
+        }
     }
-    ask(there.clone()).await
+    Ok(found)
 }
 
 /// An answer that may say that there is no such task.
@@ -123,15 +130,7 @@ pub(crate) async fn outcome(
     handle: &str,
 ) -> Result<Asked, BrokerError> {
     let ask = |name| async move { crate::transitions::outcome(shared, &name, id, handle).await };
-    let asked = by_id(shared, queue, id, ask).await?;
-    // It may have ended before the queue was divided: what is kept of it stayed where it was.
-    if asked.is_nothing()
-        && let Some(parts) = shared.divisions.several(queue)
-        && part_of(&parts, id) != 0
-    {
-        return crate::transitions::outcome(shared, queue, id, handle).await;
-    }
-    Ok(asked)
+    by_id(shared, queue, id, ask).await
 }
 
 /// Adds what another partition has cut.
@@ -152,12 +151,17 @@ fn told<T>(answers: Vec<Result<T, BrokerError>>) -> Result<Vec<T>, BrokerError> 
 fn changed<T>(answers: Vec<Result<T, BrokerError>>) -> Result<Vec<T>, BrokerError> {
     let some = answers.iter().any(Result::is_ok);
     let all: Result<Vec<T>, BrokerError> = answers.into_iter().collect();
-    all.map_err(|error| match error {
-        BrokerError::Refused(source) | BrokerError::Misconfigured(source) if some => {
+    if some { all.map_err(in_part) } else { all }
+}
+
+/// Why the rest of a change was not made.
+fn in_part(error: BrokerError) -> BrokerError {
+    match error {
+        BrokerError::Refused(source) | BrokerError::Misconfigured(source) => {
             BrokerError::Unknown(source)
         }
         error => error,
-    })
+    }
 }
 
 /// `parts` with each what `of` gives, asked at once.

@@ -29,6 +29,8 @@ pub(crate) async fn callbacks(
     Ok(owed)
 }
 
+/// The first partition is told of all: a task that was sent while the queue had lost its division is there, wherever its
+/// id belongs.
 pub(crate) async fn called_back(
     shared: &Shared,
     queue: &QueueName,
@@ -38,7 +40,7 @@ pub(crate) async fn called_back(
     for (number, part) in parts.iter().enumerate() {
         let own = deaths
             .iter()
-            .filter(|(id, _)| part_of(&parts, *id) == number);
+            .filter(|(id, _)| number == 0 || part_of(&parts, *id) == number);
         let own: Vec<_> = own.copied().collect();
         if !own.is_empty() {
             transitions::called_back(shared, &part.name, &own).await?;

@@ -34,7 +34,7 @@ pub(crate) async fn claim(
         };
         match answer {
             Answer::Here(claim) => return Ok(claim),
-            Answer::Moved(division) => shared.divisions.learn(queue, division),
+            Answer::Moved(division) => shared.told(queue, division).await?,
         };
     }
     Err(BrokerError::Refused(TransportError::new(format!(

@@ -7,7 +7,7 @@ use lovage_core::{
     BATCH_MAX, BrokerError, DeadLettersSummary, Purged, QueueName, Revived, TaskId, TransportError,
 };
 
-use super::{changed, each, told};
+use super::{Finding, changed, each, in_part, told};
 use crate::broker::Shared;
 use crate::divisions::{Part, part_of};
 use crate::transitions;
@@ -42,6 +42,7 @@ async fn of_each<A, F>(
     ask: impl Fn(QueueName, Vec<TaskId>) -> F,
 ) -> Result<Vec<A>, BrokerError>
 where
+    A: Finding,
     F: Future<Output = Result<Vec<A>, BrokerError>>,
 {
     if BATCH_MAX < ids.len() {
@@ -63,6 +64,18 @@ where
     let mut answers: Vec<(usize, A)> = Vec::with_capacity(ids.len());
     for (own, said) in by_part.iter().zip(changed(join_all(calls).await)?) {
         answers.extend(own.iter().copied().zip(said));
+    }
+    // As in `by_id`: what was sent, or has died, while the queue was undivided is in the first partition.
+    let elsewhere = |(position, answer): &&mut (usize, A)| {
+        answer.is_nothing() && part_of(&parts, ids[*position]) != 0
+    };
+    let mut absent: Vec<_> = answers.iter_mut().filter(elsewhere).collect();
+    if !absent.is_empty() {
+        let own = absent.iter().map(|(position, _)| ids[*position]).collect();
+        let said = ask(parts[0].name.clone(), own).await.map_err(in_part)?;
+        for ((_, answer), said) in absent.iter_mut().zip(said) {
+            *answer = said;
+        }
     }
     answers.sort_unstable_by_key(|(position, _)| *position);
     Ok(answers.into_iter().map(|(_, answer)| answer).collect())

@@ -20,7 +20,7 @@ pub(crate) async fn enqueue(
     if shared.divisions.several(queue).is_none() {
         match transitions::enqueue(shared, &Part::whole(queue), &tasks, wanted).await? {
             Answer::Here(answers) => return Ok(answers),
-            Answer::Moved(division) => shared.divisions.learn(queue, division),
+            Answer::Moved(division) => shared.told(queue, division).await?,
         };
     }
     to_parts(shared, queue, tasks, wanted).await
@@ -101,10 +101,10 @@ impl Sending<'_> {
                     }
                     self.confirmed(stored.by);
                 }
-                Ok(Answer::Moved(division)) => {
-                    shared.divisions.learn(self.queue, division);
-                    moved.extend(own);
-                }
+                Ok(Answer::Moved(division)) => match shared.told(self.queue, division).await {
+                    Ok(_) => moved.extend(own),
+                    Err(error) => self.failed(error.into()),
+                },
                 Err(error) => self.failed(error),
             }
         }

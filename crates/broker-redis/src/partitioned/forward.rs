@@ -45,10 +45,10 @@ pub(crate) async fn forward(
                     total.stored += stored.stored;
                     total.known += stored.known;
                 }
-                Ok(Answer::Moved(division)) => {
-                    shared.divisions.learn(queue, division);
-                    left.extend(own);
-                }
+                Ok(Answer::Moved(division)) => match shared.told(queue, division).await {
+                    Ok(_) => left.extend(own),
+                    Err(error) => failed = Some(error.into()),
+                },
                 Err(error) => failed = Some(in_queue(error, queue)),
             }
         }

@@ -19,10 +19,10 @@ impl Partitioning for RedisBroker {
         let shared = &self.shared;
         let (answer, division, bounded) = transitions::partition(shared, queue, partitions).await?;
         if let Some(division) = division {
-            shared.divisions.learn(queue, division);
-        }
-        if bounded.is_some() {
-            bound(shared, queue, bounded).await?;
+            let parts = shared.divisions.learn(queue, division);
+            if bounded.is_some() {
+                share_bound(shared, &parts, bounded).await?;
+            }
         }
         Ok(answer)
     }
@@ -53,14 +53,22 @@ pub(crate) async fn retain(
     changed(each(&parts, retain).await).map(drop)
 }
 
-/// Rounded up, so that no partition refuses all of its tasks for ever because the bound is less than there are
-/// partitions.
 pub(crate) async fn bound(
     shared: &Shared,
     queue: &QueueName,
     tasks_max: Option<u64>,
 ) -> Result<(), BrokerError> {
     let parts = shared.parts_now(queue).await?;
+    share_bound(shared, &parts, tasks_max).await
+}
+
+/// Rounded up, so that no partition refuses all of its tasks for ever because the bound is less than there are
+/// partitions.
+pub(crate) async fn share_bound(
+    shared: &Shared,
+    parts: &[Part],
+    tasks_max: Option<u64>,
+) -> Result<(), BrokerError> {
     let share = tasks_max.map(|bound| bound.div_ceil(parts.len() as u64));
     let bound = |part| transitions::bound(shared, part, share);
     // The first last: it says that it is done.

@@ -8,6 +8,7 @@
 mod beats;
 mod common;
 mod connections;
+mod divisions;
 mod locks;
 mod outboxes;
 mod partitions;

@@ -7,33 +7,32 @@ use lovage_broker_redis::RedisBroker;
 use lovage_core::{
     Broker, Callbacks, Control, DeadLetters, Delivery, Encoded, EnqueueError, Enqueued, Failure,
     FailureKind, Inspect, Membership, Partitioned, Partitioning, Partitions, Renewal, Retention,
-    Schedules, Settlement, TaskId, Verdict, When, WorkerId, hours, secs,
+    Settlement, TaskId, Verdict, When, WorkerId, hours, secs,
 };
 use lovage_test_redis::RedisServer;
 
-use crate::beats;
 use crate::common::{
     LEASE, at_most, claim, connect, done, encoded, envelope, granted, mail, send, soon, worker,
 };
 
-fn of(count: u64) -> Partitions {
+pub(crate) fn of(count: u64) -> Partitions {
     Partitions::new(count).unwrap()
 }
 
-async fn divide(broker: &RedisBroker, count: u64) {
+pub(crate) async fn divide(broker: &RedisBroker, count: u64) {
     let answer = broker.partition(&mail(), of(count)).await.unwrap();
     assert_eq!(answer, Partitioned::Done);
 }
 
 /// The tag of a partition of the queue `mail`.
-fn tag(partition: u8) -> String {
+pub(crate) fn tag(partition: u8) -> String {
     match partition {
         0 => "{lovage:mail}".to_owned(),
         number => format!("{{lovage:mail#{number}}}"),
     }
 }
 
-async fn stored(server: &RedisServer, partition: u8) -> Vec<TaskId> {
+pub(crate) async fn stored(server: &RedisServer, partition: u8) -> Vec<TaskId> {
     let key = format!("{}:tasks", tag(partition));
     let ids: Vec<Vec<u8>> = server.cli(&["HKEYS", &key]).await.unwrap();
     ids.iter()
@@ -112,71 +111,6 @@ async fn an_undivided_queue_costs_no_command_more() {
         Some(&2),
         "{trips:?}"
     );
-}
-
-/// Many send, by handles that do not know, while somebody divides the queue: it is divided before the first task or not
-/// at all, and every task is where its id says.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_division_among_sends_misplaces_nothing() {
-    for _ in 0..20 {
-        let server = RedisServer::start().await;
-        let mut senders = tokio::task::JoinSet::new();
-        for _ in 0..4 {
-            let broker = connect(&server).await;
-            senders.spawn(async move {
-                for count in [1, 3, 1, 5] {
-                    send(&broker, count).await;
-                }
-            });
-        }
-        let divider = connect(&server).await;
-        let answer = divider.partition(&mail(), of(8)).await.unwrap();
-        soon("end of the sends", senders.join_all()).await;
-        let partitions = divider.partitions(&mail()).await.unwrap();
-        match answer {
-            Partitioned::Done => assert_eq!(partitions, of(8)),
-            Partitioned::HoldsTasks { .. } => assert_eq!(partitions, Partitions::ONE),
-            other => panic!("nobody else divides it, and nothing is remembered: {other:?}"),
-        }
-        let mut found = 0;
-        for number in 0..partitions.get() {
-            for id in stored(&server, number).await {
-                assert_eq!(partitions.of(id), number, "{id}");
-                found += 1;
-            }
-        }
-        assert_eq!(found, 40);
-        assert_eq!(divider.counts(&mail()).await.unwrap().ready, 40);
-    }
-}
-
-/// As where the program that divides a queue is killed before each partition has its share of the bound.
-#[tokio::test]
-async fn a_division_that_was_cut_shares_the_bound_out_when_it_is_said_again() {
-    let server = RedisServer::start().await;
-    let broker = connect(&server).await;
-    let bounds = async || {
-        let mut bounds = Vec::new();
-        for number in 0..4 {
-            let meta = format!("{}:meta", tag(number));
-            let bound: Option<u64> = server.cli(&["HGET", &meta, "bound"]).await.unwrap();
-            bounds.push(bound);
-        }
-        bounds
-    };
-    broker.bound(&mail(), Some(1000)).await.unwrap();
-    let meta = format!("{}:meta", tag(2));
-    server.cli::<()>(&["SET", &meta, "x"]).await.unwrap();
-    broker.partition(&mail(), of(4)).await.unwrap_err();
-    server.cli::<()>(&["DEL", &meta]).await.unwrap();
-    divide(&broker, 4).await;
-    assert_eq!(bounds().await, [Some(250); 4]);
-    // Once and no more: it is a bound like any other from then on.
-    for (whole, share) in [(Some(80), Some(20)), (None, None)] {
-        broker.bound(&mail(), whole).await.unwrap();
-        divide(&connect(&server).await, 4).await;
-        assert_eq!(bounds().await, [share; 4]);
-    }
 }
 
 /// A claim of one never passes by the only task, wherever it is; and none comes twice.
@@ -453,29 +387,4 @@ async fn rubbish_in_a_partition_is_a_dead_letter_of_that_partition() {
         let cancelled = broker.cancel(&mail(), letter.id).await.unwrap();
         assert_eq!(cancelled, lovage_core::Cancelled::Removed);
     }
-}
-
-/// A forwarder that was frozen since before the division wakes when its tasks have run long since.
-#[tokio::test]
-async fn a_late_forward_of_before_a_division_stores_nothing() {
-    let server = RedisServer::start().await;
-    let (broker, frozen) = (connect(&server).await, connect(&server).await);
-    beats::stored(&broker, None, 20).await;
-    let batch = beats::outbox(&broker).await;
-    assert_eq!(batch.len(), 20);
-    assert_eq!(
-        frozen.forward(&mail(), batch.clone()).await.unwrap().stored,
-        20
-    );
-    let worker = worker(&broker).await;
-    let held = claim(&broker, worker, 100).await;
-    let settled = held.iter().map(done).collect();
-    broker.settle(worker, &mail(), settled).await.unwrap();
-    divide(&broker, 8).await;
-    for handle in [&frozen, &broker] {
-        let late = handle.forward(&mail(), batch.clone()).await.unwrap();
-        assert_eq!((late.stored, late.known), (0, 20));
-    }
-    let counts = broker.counts(&mail()).await.unwrap();
-    assert_eq!(counts, lovage_core::Counts::default());
 }

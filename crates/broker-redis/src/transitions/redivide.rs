@@ -1,0 +1,40 @@
+//! `redivide.lua`.
+
+use std::sync::LazyLock;
+
+use lovage_core::{BrokerError, QueueName};
+use redis::Value;
+
+use crate::broker::Shared;
+use crate::divisions::Division;
+use crate::error::unexpected;
+use crate::reply::{list, number, text, word};
+use crate::script::{Script, script};
+
+static REDIVIDE: LazyLock<Script> = script!("redivide", Run, ["places"]);
+
+/// How the queue is divided now, and if that was gone the bound that it has as a whole, if any.
+pub(crate) async fn redivide(
+    shared: &Shared,
+    queue: &QueueName,
+    division: &str,
+) -> Result<(Division, Option<Option<u64>>), BrokerError> {
+    let keys = shared.keys(queue);
+    let reply = shared
+        .connection
+        .run(&REDIVIDE, |call| {
+            call.keys(&[&keys.meta, &keys.bell]).arg(division);
+        })
+        .await?;
+    read(reply).ok_or_else(|| unexpected("redivide"))
+}
+
+fn read(reply: Value) -> Option<(Division, Option<Option<u64>>)> {
+    let answer = word(&reply).to_vec();
+    let items = list(reply)?;
+    let [_, division, bound] = items.as_slice() else {
+        return None;
+    };
+    let written = (answer == b"written").then(|| number(bound));
+    Some((Division::parse(text(division))?, written))
+}
