@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, Holder, LockKey, Mend,
-    Passing, QueueName, ReadyEntries, ReadyLevel, ServerLook, Shelf, ShelfPage, StoredFrom,
+    Agenda, AgendaShelf, Books, BrokerError, Census, CheckMode, Checkup, Finding, Holder, LockKey,
+    Passing, QueueName, ReadyEntries, ReadyLevel, Repair, ServerLook, Shelf, ShelfPage, StoredFrom,
     StoredPage, TaskId, WorkerId,
 };
 
@@ -45,12 +45,12 @@ impl Checkup for MemoryBroker {
         }))
     }
 
-    async fn mend(
+    async fn repair(
         &self,
         _: &QueueName,
         _: &Census,
         _: &[WorkerId],
-        _: &[Mend],
+        _: &[Repair],
     ) -> Result<bool, BrokerError> {
         Ok(false)
     }
@@ -63,7 +63,7 @@ impl Checkup for MemoryBroker {
         &self,
         queue: &QueueName,
         _: &[WorkerId],
-        _: Hand,
+        _: CheckMode,
     ) -> Result<Books, BrokerError> {
         Ok(self.with(queue, |data, now| {
             let counts = data.counts();
@@ -86,7 +86,7 @@ impl Checkup for MemoryBroker {
         &self,
         _: &QueueName,
         _: &[WorkerId],
-        _: Hand,
+        _: CheckMode,
     ) -> Result<Vec<WorkerId>, BrokerError> {
         Ok(Vec::new())
     }
@@ -96,7 +96,7 @@ impl Checkup for MemoryBroker {
         _: &QueueName,
         _: Passing,
         _: &[TaskId],
-        _: Hand,
+        _: CheckMode,
     ) -> Result<Vec<TaskId>, BrokerError> {
         Ok(Vec::new())
     }
@@ -106,8 +106,8 @@ impl Checkup for MemoryBroker {
         _: &QueueName,
         _: &[LockKey],
         _: &[TaskId],
-        _: Hand,
-    ) -> Result<Vec<Ailment>, BrokerError> {
+        _: CheckMode,
+    ) -> Result<Vec<Finding>, BrokerError> {
         Ok(Vec::new())
     }
 
@@ -115,7 +115,12 @@ impl Checkup for MemoryBroker {
         Ok(ShelfPage::default())
     }
 
-    async fn agenda(&self, _: Agenda, _: &[Bytes], _: Hand) -> Result<Vec<Ailment>, BrokerError> {
+    async fn agenda(
+        &self,
+        _: Agenda,
+        _: &[Bytes],
+        _: CheckMode,
+    ) -> Result<Vec<Finding>, BrokerError> {
         Ok(Vec::new())
     }
 

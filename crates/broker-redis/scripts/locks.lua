@@ -12,9 +12,9 @@ local now, repair, n_keys = now_of(ARGV[1]), ARGV[2] == 'repair', tonumber(ARGV[
 local refusal = wrong_type({meta, 'hash', tasks, 'hash', dead, 'zset', locks, 'hash', identities, 'zset'})
 if refusal then return refusal end
 local found = {}
-local function say(place, what, mend)
-  found[#found + 1], found[#found + 2], found[#found + 3] = place, what, repair and mend and 1 or 0
-  if repair and mend then mend() end
+local function say(place, what, put_right)
+  found[#found + 1], found[#found + 2], found[#found + 3] = place, what, repair and put_right and 1 or 0
+  if repair and put_right then put_right() end
 end
 
 local function lives(id)

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, LockKey, Mend,
-    Passing, QueueName, ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
+    Agenda, AgendaShelf, Books, BrokerError, Census, CheckMode, Checkup, Finding, LockKey, Passing,
+    QueueName, Repair, ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
 };
 use redis::{Cmd, Value, cmd};
 
@@ -116,14 +116,14 @@ impl Checkup for RedisBroker {
         transitions::census(&self.shared, queue, ids, unlisted, seek).await
     }
 
-    async fn mend(
+    async fn repair(
         &self,
         queue: &QueueName,
         census: &Census,
         unlisted: &[WorkerId],
-        mends: &[Mend],
+        repairs: &[Repair],
     ) -> Result<bool, BrokerError> {
-        transitions::mend(&self.shared, queue, census, unlisted, mends).await
+        transitions::repair(&self.shared, queue, census, unlisted, repairs).await
     }
 
     async fn wrong_types(&self, queue: &QueueName) -> Result<Vec<String>, BrokerError> {
@@ -134,18 +134,18 @@ impl Checkup for RedisBroker {
         &self,
         queue: &QueueName,
         unlisted: &[WorkerId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> Result<Books, BrokerError> {
-        transitions::books(&self.shared, queue, unlisted, hand).await
+        transitions::books(&self.shared, queue, unlisted, mode).await
     }
 
     async fn orphans(
         &self,
         queue: &QueueName,
         workers: &[WorkerId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> Result<Vec<WorkerId>, BrokerError> {
-        transitions::orphans(&self.shared, queue, workers, hand).await
+        transitions::orphans(&self.shared, queue, workers, mode).await
     }
 
     async fn lasting(
@@ -153,9 +153,9 @@ impl Checkup for RedisBroker {
         queue: &QueueName,
         of: Passing,
         ids: &[TaskId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> Result<Vec<TaskId>, BrokerError> {
-        transitions::lasting(&self.shared, queue, of, ids, hand).await
+        transitions::lasting(&self.shared, queue, of, ids, mode).await
     }
 
     async fn locks(
@@ -163,9 +163,9 @@ impl Checkup for RedisBroker {
         queue: &QueueName,
         keys: &[LockKey],
         tasks: &[TaskId],
-        hand: Hand,
-    ) -> Result<Vec<Ailment>, BrokerError> {
-        transitions::locks(&self.shared, queue, keys, tasks, hand).await
+        mode: CheckMode,
+    ) -> Result<Vec<Finding>, BrokerError> {
+        transitions::locks(&self.shared, queue, keys, tasks, mode).await
     }
 
     async fn agenda_shelf(
@@ -198,11 +198,11 @@ impl Checkup for RedisBroker {
         &self,
         of: Agenda,
         names: &[Bytes],
-        hand: Hand,
-    ) -> Result<Vec<Ailment>, BrokerError> {
+        mode: CheckMode,
+    ) -> Result<Vec<Finding>, BrokerError> {
         match of {
-            Agenda::Schedules => transitions::agenda(&self.shared, names, hand).await,
-            Agenda::Outboxes => transitions::outboxes(&self.shared, names, hand).await,
+            Agenda::Schedules => transitions::agenda(&self.shared, names, mode).await,
+            Agenda::Outboxes => transitions::outboxes(&self.shared, names, mode).await,
         }
     }
 

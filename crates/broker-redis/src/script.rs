@@ -1,6 +1,6 @@
 //! Scripts: their text, and how they are called.
 
-use lovage_core::Hand;
+use lovage_core::CheckMode;
 use redis::{Cmd, ToRedisArgs};
 
 /// What a script may do, and whether while Redis's memory is full.
@@ -132,16 +132,16 @@ impl Call {
 
 /// A script that looks, or repairs: the server holds the one that looks to it.
 #[derive(Debug)]
-pub(crate) struct ByHand {
+pub(crate) struct ByMode {
     pub(crate) look: Script,
     pub(crate) repair: Script,
 }
 
-impl ByHand {
-    pub(crate) fn by(&self, hand: Hand) -> &Script {
-        match hand {
-            Hand::Look => &self.look,
-            Hand::Repair => &self.repair,
+impl ByMode {
+    pub(crate) fn by(&self, mode: CheckMode) -> &Script {
+        match mode {
+            CheckMode::Look => &self.look,
+            CheckMode::Repair => &self.repair,
         }
     }
 }
@@ -160,19 +160,19 @@ macro_rules! script {
 }
 pub(crate) use script;
 
-/// As [`script!`], for both hands.
-macro_rules! by_hand {
+/// As [`script!`], for both modes.
+macro_rules! by_mode {
     ($name:literal, [$($helper:literal),*]) => {
         std::sync::LazyLock::new(|| {
             let text = $crate::script::script_text!($name, [$($helper),*]);
-            $crate::script::ByHand {
+            $crate::script::ByMode {
                 look: $crate::script::Script::new($crate::script::WhenFull::Look, text),
                 repair: $crate::script::Script::new($crate::script::WhenFull::Run, text),
             }
         })
     };
 }
-pub(crate) use by_hand;
+pub(crate) use by_mode;
 
 macro_rules! script_text {
     ($name:literal, [$($helper:literal),*]) => {

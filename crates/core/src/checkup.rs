@@ -1,7 +1,7 @@
 //! Looking whether what a broker stores is in order, a bounded part at a time, and putting single things right.
 //!
-//! A broker tells what there is, and changes what it is told to where that is still as it was; what is an ailment, and
-//! what mends it, is decided in [`Census::diagnose`] and [`ServerLook::ailments`].
+//! A broker tells what there is, and changes what it is told to where that is still as it was; what is a finding, and
+//! what repairs it, is decided in [`Census::diagnose`] and [`ServerLook::findings`].
 
 use std::fmt;
 use std::future::Future;
@@ -15,7 +15,7 @@ use crate::unique::LockKey;
 mod census;
 mod server;
 
-pub use census::{Census, Diagnosis, Holder, Mend, ReadyEntries, ReadyLevel};
+pub use census::{Census, Diagnosis, Holder, ReadyEntries, ReadyLevel, Repair};
 pub use server::ServerLook;
 
 /// The most ids, names or workers that one call of [`Checkup`] takes.
@@ -54,13 +54,13 @@ pub trait Checkup: Broker {
         seek: bool,
     ) -> impl Future<Output = Result<Vec<Census>, BrokerError>> + Send;
 
-    /// Mends one task in one step; `false`, and nothing is changed, unless it still is as `census` says.
-    fn mend(
+    /// Repairs one task in one step; `false`, and nothing is changed, unless it still is as `census` says.
+    fn repair(
         &self,
         queue: &QueueName,
         census: &Census,
         unlisted: &[WorkerId],
-        mends: &[Mend],
+        repairs: &[Repair],
     ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
 
     /// Which keys of a queue are of a wrong type. With one of them nothing else of it can be looked at.
@@ -74,7 +74,7 @@ pub trait Checkup: Broker {
         &self,
         queue: &QueueName,
         unlisted: &[WorkerId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> impl Future<Output = Result<Books, BrokerError>> + Send;
 
     /// Which of these workers hold something in the queue and are not registered there. Repaired they are, with a lease
@@ -83,7 +83,7 @@ pub trait Checkup: Broker {
         &self,
         queue: &QueueName,
         workers: &[WorkerId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> impl Future<Output = Result<Vec<WorkerId>, BrokerError>> + Send;
 
     /// Which of these would be kept for ever. Repaired they are kept until the end that they name, or for a day.
@@ -92,7 +92,7 @@ pub trait Checkup: Broker {
         queue: &QueueName,
         of: Passing,
         ids: &[TaskId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> impl Future<Output = Result<Vec<TaskId>, BrokerError>> + Send;
 
     /// What is wrong with these keys of unique tasks, and with what is noted of the keys that these tasks hold. Repaired are
@@ -102,8 +102,8 @@ pub trait Checkup: Broker {
         queue: &QueueName,
         keys: &[LockKey],
         tasks: &[TaskId],
-        hand: Hand,
-    ) -> impl Future<Output = Result<Vec<Ailment>, BrokerError>> + Send;
+        mode: CheckMode,
+    ) -> impl Future<Output = Result<Vec<Finding>, BrokerError>> + Send;
 
     /// A page of the names in one part of what is kept of schedules; one may come twice.
     fn agenda_shelf(
@@ -118,8 +118,8 @@ pub trait Checkup: Broker {
         &self,
         of: Agenda,
         names: &[Bytes],
-        hand: Hand,
-    ) -> impl Future<Output = Result<Vec<Ailment>, BrokerError>> + Send;
+        mode: CheckMode,
+    ) -> impl Future<Output = Result<Vec<Finding>, BrokerError>> + Send;
 
     /// What each server says of itself; nothing where there is none. One that may not be asked says so.
     fn servers(&self) -> impl Future<Output = Result<Vec<ServerLook>, BrokerError>> + Send;
@@ -127,7 +127,7 @@ pub trait Checkup: Broker {
 
 /// Whether a call may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Hand {
+pub enum CheckMode {
     /// It looks.
     #[default]
     Look,
@@ -279,9 +279,9 @@ pub struct Books {
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ailment {
+pub struct Finding {
     /// What kind of thing.
-    pub kind: AilmentKind,
+    pub kind: FindingKind,
     /// Where: a queue, `schedules`, or the address of a server.
     pub place: String,
     /// What exactly.
@@ -290,7 +290,7 @@ pub struct Ailment {
     pub repaired: bool,
 }
 
-impl fmt::Display for Ailment {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = if self.repaired { " (repaired)" } else { "" };
         write!(f, "{}: {}: {}{end}", self.place, self.kind, self.what)
@@ -302,11 +302,11 @@ macro_rules! kinds {
         /// What may be wrong (docs/doctor.md).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
-        pub enum AilmentKind {
+        pub enum FindingKind {
             $($(#[$doc])* $kind,)*
         }
 
-        impl fmt::Display for AilmentKind {
+        impl fmt::Display for FindingKind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self {
                     $(Self::$kind => $words,)*

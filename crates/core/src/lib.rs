@@ -40,8 +40,8 @@ pub use broker::{
 };
 pub use callbacks::{CALLBACK_DEPTH_MAX, Callback, Callbacks, FailedTask, OnFailure, Owed};
 pub use checkup::{
-    Agenda, AgendaShelf, Ailment, AilmentKind, Books, CHECKED_MAX, Census, Checkup, Diagnosis,
-    Hand, Holder, Mend, Passing, READY_SOUGHT_MAX, ReadyEntries, ReadyLevel, SOUGHT_MAX,
+    Agenda, AgendaShelf, Books, CHECKED_MAX, Census, CheckMode, Checkup, Diagnosis, Finding,
+    FindingKind, Holder, Passing, READY_SOUGHT_MAX, ReadyEntries, ReadyLevel, Repair, SOUGHT_MAX,
     ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage,
 };
 pub use context::{State, StateNeed, States, TaskContext, WeakTaskContext};

@@ -12,12 +12,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub use lovage_core::{Ailment, AilmentKind, ServerLook};
-use lovage_core::{BrokerError, Hand, NameError, QueueName, ms};
+use lovage_core::{BrokerError, CheckMode, NameError, QueueName, ms};
+pub use lovage_core::{Finding, FindingKind, ServerLook};
 
 use crate::client::Client;
 
-mod patient;
+mod queue;
 mod report;
 mod round;
 
@@ -38,7 +38,7 @@ pub struct Doctor {
     client: Client,
     /// All that are found, if empty.
     queues: BTreeSet<QueueName>,
-    hand: Hand,
+    mode: CheckMode,
     ids_max: usize,
     calls_max: u64,
     pause: Duration,
@@ -47,12 +47,12 @@ pub struct Doctor {
 impl Client {
     /// An examination of what the broker stores: the invariants of queues and schedules, and the servers' settings.
     ///
-    /// A healthy system has no ailments, however busy it is (docs/doctor.md has the list).
+    /// A healthy system has no findings, however busy it is (docs/doctor.md has the list).
     pub fn doctor(&self) -> Doctor {
         Doctor {
             client: self.clone(),
             queues: BTreeSet::new(),
-            hand: Hand::Look,
+            mode: CheckMode::Look,
             ids_max: IDS_MAX_DEFAULT,
             calls_max: CALLS_MAX_DEFAULT,
             pause: PAUSE_DEFAULT,
@@ -69,7 +69,7 @@ impl Doctor {
 
     /// Puts right what is certain. Each repair is one atomic step that checks once more before it writes.
     pub fn repair(mut self) -> Self {
-        self.hand = Hand::Repair;
+        self.mode = CheckMode::Repair;
         self
     }
 

@@ -20,8 +20,8 @@ pub fn looked_at<B: Checkup>(broker: B) -> B {
 async fn warn_of_servers<B: Checkup>(broker: B) {
     match timeout(LOOK_MAX, broker.servers()).await {
         Ok(Ok(servers)) => {
-            for ailment in servers.iter().flat_map(lovage_core::ServerLook::ailments) {
-                tracing::warn!(server = %ailment.place, kind = %ailment.kind, "{}", ailment.what);
+            for finding in servers.iter().flat_map(lovage_core::ServerLook::findings) {
+                tracing::warn!(server = %finding.place, kind = %finding.kind, "{}", finding.what);
             }
         }
         Ok(Err(error)) => tracing::debug!(%error, "the broker's servers were not looked at"),

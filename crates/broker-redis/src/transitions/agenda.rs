@@ -3,26 +3,26 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use lovage_core::{Ailment, AilmentKind, BrokerError, FIRINGS_MAX, Hand};
+use lovage_core::{BrokerError, CheckMode, FIRINGS_MAX, Finding, FindingKind};
 use redis::Value;
 
-use super::books::{hand_word, texts};
+use super::books::{mode_word, texts};
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::reply::{list, number};
-use crate::script::{ByHand, by_hand};
+use crate::script::{ByMode, by_mode};
 
-static AGENDA: LazyLock<ByHand> = by_hand!("agenda", ["places"]);
+static AGENDA: LazyLock<ByMode> = by_mode!("agenda", ["places"]);
 
 pub(crate) async fn agenda(
     shared: &Shared,
     names: &[Bytes],
-    hand: Hand,
-) -> Result<Vec<Ailment>, BrokerError> {
+    mode: CheckMode,
+) -> Result<Vec<Finding>, BrokerError> {
     let keys = &shared.beat;
     let reply = shared
         .connection
-        .run(AGENDA.by(hand), |call| {
+        .run(AGENDA.by(mode), |call| {
             call.keys(&[
                 &keys.versions,
                 &keys.records,
@@ -30,22 +30,22 @@ pub(crate) async fn agenda(
                 &keys.names,
                 &keys.histories,
             ])
-            .arg(hand_word(hand))
+            .arg(mode_word(mode))
             .arg(FIRINGS_MAX);
             for name in names {
                 call.arg(name.as_ref());
             }
         })
         .await?;
-    read(reply, AilmentKind::Schedule, "schedule").ok_or_else(|| unexpected("agenda"))
+    read(reply, FindingKind::Schedule, "schedule").ok_or_else(|| unexpected("agenda"))
 }
 
 /// Groups of three: name, what is wrong, whether it was repaired.
-pub(super) fn read(reply: Value, kind: AilmentKind, noun: &str) -> Option<Vec<Ailment>> {
+pub(super) fn read(reply: Value, kind: FindingKind, noun: &str) -> Option<Vec<Finding>> {
     let items = list(reply)?;
     let groups = items.chunks_exact(3).map(|group| {
         let words = texts(&group[..2]);
-        Ailment {
+        Finding {
             kind,
             place: "schedules".to_owned(),
             what: format!("{noun} {:?}: {}", words[0], words[1]),

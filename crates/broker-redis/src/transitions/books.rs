@@ -3,26 +3,26 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lovage_core::{Books, BrokerError, Hand, QueueName, WorkerId, hours, span_ms};
+use lovage_core::{Books, BrokerError, CheckMode, QueueName, WorkerId, hours, span_ms};
 use redis::Value;
 
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::LEASE_FIELDS;
 use crate::reply::{list, number, text};
-use crate::script::{ByHand, by_hand};
+use crate::script::{ByMode, by_mode};
 
 /// Far longer than a worker hides a callback from the others: who is further off was put there by a clock that has gone back.
 const CALLBACK_PUT_OFF_MAX: Duration = hours(1);
 
-static BOOKS: LazyLock<ByHand> =
-    by_hand!("books", ["now", "chunks", "places", "dead_bytes", "losses"]);
+static BOOKS: LazyLock<ByMode> =
+    by_mode!("books", ["now", "chunks", "places", "dead_bytes", "losses"]);
 
 pub(crate) async fn books(
     shared: &Shared,
     queue: &QueueName,
     unlisted: &[WorkerId],
-    hand: Hand,
+    mode: CheckMode,
 ) -> Result<Books, BrokerError> {
     let keys = shared.keys(queue);
     let mut names: Vec<&str> = vec![
@@ -47,10 +47,10 @@ pub(crate) async fn books(
     let now = shared.now();
     let reply = shared
         .connection
-        .run(BOOKS.by(hand), |call| {
+        .run(BOOKS.by(mode), |call| {
             call.keys(&names)
                 .arg(&now)
-                .arg(hand_word(hand))
+                .arg(mode_word(mode))
                 .arg(LEASE_FIELDS)
                 .arg(span_ms(CALLBACK_PUT_OFF_MAX));
             for worker in unlisted {
@@ -61,11 +61,11 @@ pub(crate) async fn books(
     read(reply).ok_or_else(|| unexpected("books"))
 }
 
-/// What scripts call a hand.
-pub(super) fn hand_word(hand: Hand) -> &'static str {
-    match hand {
-        Hand::Look => "look",
-        Hand::Repair => "repair",
+/// What scripts call a mode.
+pub(super) fn mode_word(mode: CheckMode) -> &'static str {
+    match mode {
+        CheckMode::Look => "look",
+        CheckMode::Repair => "repair",
     }
 }
 

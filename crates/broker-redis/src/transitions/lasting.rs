@@ -3,26 +3,26 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lovage_core::{BrokerError, Hand, Passing, QueueName, TaskId, hours, span_ms};
+use lovage_core::{BrokerError, CheckMode, Passing, QueueName, TaskId, hours, span_ms};
 
-use super::books::{hand_word, texts};
+use super::books::{mode_word, texts};
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::hex;
 use crate::reply::list;
-use crate::script::{ByHand, by_hand};
+use crate::script::{ByMode, by_mode};
 
 /// How long a result is kept that would have been for ever: whoever waits for it has the time to ask.
 const KEPT: Duration = hours(24);
 
-static LASTING: LazyLock<ByHand> = by_hand!("lasting", ["now", "envelope"]);
+static LASTING: LazyLock<ByMode> = by_mode!("lasting", ["now", "envelope"]);
 
 pub(crate) async fn lasting(
     shared: &Shared,
     queue: &QueueName,
     of: Passing,
     ids: &[TaskId],
-    hand: Hand,
+    mode: CheckMode,
 ) -> Result<Vec<TaskId>, BrokerError> {
     let keys = shared.keys(queue);
     let (begin, of) = match of {
@@ -32,10 +32,10 @@ pub(crate) async fn lasting(
     let now = shared.now();
     let reply = shared
         .connection
-        .run(LASTING.by(hand), |call| {
+        .run(LASTING.by(mode), |call| {
             call.keys(&[begin])
                 .arg(&now)
-                .arg(hand_word(hand))
+                .arg(mode_word(mode))
                 .arg(span_ms(KEPT))
                 .arg(of);
             for id in ids {

@@ -2,31 +2,31 @@
 
 use std::sync::LazyLock;
 
-use lovage_core::{Ailment, AilmentKind, BrokerError, Hand, LockKey, QueueName, TaskId};
+use lovage_core::{BrokerError, CheckMode, Finding, FindingKind, LockKey, QueueName, TaskId};
 use redis::Value;
 
-use super::books::hand_word;
+use super::books::mode_word;
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::hex;
 use crate::reply::{count, list, number, text};
-use crate::script::{ByHand, by_hand};
+use crate::script::{ByMode, by_mode};
 
-static LOCKS: LazyLock<ByHand> =
-    by_hand!("locks", ["now", "chunks", "envelope", "places", "locks"]);
+static LOCKS: LazyLock<ByMode> =
+    by_mode!("locks", ["now", "chunks", "envelope", "places", "locks"]);
 
 pub(crate) async fn locks(
     shared: &Shared,
     queue: &QueueName,
     keys: &[LockKey],
     tasks: &[TaskId],
-    hand: Hand,
-) -> Result<Vec<Ailment>, BrokerError> {
+    mode: CheckMode,
+) -> Result<Vec<Finding>, BrokerError> {
     let names = shared.keys(queue);
     let now = shared.now();
     let reply = shared
         .connection
-        .run(LOCKS.by(hand), |call| {
+        .run(LOCKS.by(mode), |call| {
             call.keys(&[
                 &names.meta,
                 &names.tasks,
@@ -37,7 +37,7 @@ pub(crate) async fn locks(
                 &names.actives,
             ])
             .arg(&now)
-            .arg(hand_word(hand))
+            .arg(mode_word(mode))
             .arg(keys.len());
             for key in keys {
                 call.arg(hex(key.as_bytes()));
@@ -55,7 +55,7 @@ fn read(
     queue: &QueueName,
     keys: &[LockKey],
     tasks: &[TaskId],
-) -> Option<Vec<Ailment>> {
+) -> Option<Vec<Finding>> {
     let items = list(reply)?;
     let found = items.chunks_exact(3).map(|group| {
         let place = count(&group[0])?.checked_sub(1)?;
@@ -64,7 +64,7 @@ fn read(
             Some(key) => format!("key {key:?}"),
             None => format!("task {}", tasks.get(place - keys.len())?),
         };
-        Some(Ailment {
+        Some(Finding {
             kind,
             place: queue.as_str().to_owned(),
             what: format!("{of}: {what}"),
@@ -74,21 +74,21 @@ fn read(
     found.collect()
 }
 
-fn words(word: &[u8]) -> Option<(AilmentKind, &'static str)> {
+fn words(word: &[u8]) -> Option<(FindingKind, &'static str)> {
     Some(match word {
-        b"wrong type" => (AilmentKind::WrongType, "it holds no string"),
-        b"unreadable" => (AilmentKind::StrayLock, "nobody can read what is there"),
-        b"lasting" => (AilmentKind::Lasting, "it has an end and no time to live"),
+        b"wrong type" => (FindingKind::WrongType, "it holds no string"),
+        b"unreadable" => (FindingKind::StrayLock, "nobody can read what is there"),
+        b"lasting" => (FindingKind::Lasting, "it has an end and no time to live"),
         b"stray" => (
-            AilmentKind::StrayLock,
+            FindingKind::StrayLock,
             "it names a task that is not there, is dead, or holds another one",
         ),
         b"unnoted" => (
-            AilmentKind::LostLock,
+            FindingKind::LostLock,
             "it is not noted at its task, and would not be freed with it",
         ),
-        b"unheld" => (AilmentKind::LostLock, "nobody holds its key"),
-        b"taken" => (AilmentKind::LostLock, "something else holds its key"),
+        b"unheld" => (FindingKind::LostLock, "nobody holds its key"),
+        b"taken" => (FindingKind::LostLock, "something else holds its key"),
         _ => return None,
     })
 }

@@ -2,29 +2,29 @@
 
 use std::sync::LazyLock;
 
-use lovage_core::{BrokerError, Hand, QueueName, WorkerId};
+use lovage_core::{BrokerError, CheckMode, QueueName, WorkerId};
 
-use super::books::{hand_word, texts};
+use super::books::{mode_word, texts};
 use crate::broker::Shared;
 use crate::error::unexpected;
 use crate::keys::LEASE_FIELDS;
 use crate::reply::list;
-use crate::script::{ByHand, by_hand};
+use crate::script::{ByMode, by_mode};
 
-static ORPHANS: LazyLock<ByHand> = by_hand!("orphans", ["places"]);
+static ORPHANS: LazyLock<ByMode> = by_mode!("orphans", ["places"]);
 
 pub(crate) async fn orphans(
     shared: &Shared,
     queue: &QueueName,
     workers: &[WorkerId],
-    hand: Hand,
+    mode: CheckMode,
 ) -> Result<Vec<WorkerId>, BrokerError> {
     let keys = shared.keys(queue);
     let reply = shared
         .connection
-        .run(ORPHANS.by(hand), |call| {
+        .run(ORPHANS.by(mode), |call| {
             call.keys(&[&keys.identities, &keys.meta, &keys.actives])
-                .arg(hand_word(hand))
+                .arg(mode_word(mode))
                 .arg(LEASE_FIELDS);
             for worker in workers {
                 call.arg(worker.to_string());

@@ -3,31 +3,31 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use lovage_core::{Ailment, AilmentKind, BrokerError, Hand};
+use lovage_core::{BrokerError, CheckMode, Finding, FindingKind};
 
 use super::agenda::read;
-use super::books::hand_word;
+use super::books::mode_word;
 use crate::broker::Shared;
 use crate::error::unexpected;
-use crate::script::{ByHand, by_hand};
+use crate::script::{ByMode, by_mode};
 
-static OUTBOXES: LazyLock<ByHand> = by_hand!("outboxes", ["places"]);
+static OUTBOXES: LazyLock<ByMode> = by_mode!("outboxes", ["places"]);
 
 pub(crate) async fn outboxes(
     shared: &Shared,
     queues: &[Bytes],
-    hand: Hand,
-) -> Result<Vec<Ailment>, BrokerError> {
+    mode: CheckMode,
+) -> Result<Vec<Finding>, BrokerError> {
     let keys = &shared.beat;
     let reply = shared
         .connection
-        .run(OUTBOXES.by(hand), |call| {
+        .run(OUTBOXES.by(mode), |call| {
             call.keys(&[&keys.outboxes, &keys.outbox_of])
-                .arg(hand_word(hand));
+                .arg(mode_word(mode));
             for queue in queues {
                 call.arg(queue.as_ref());
             }
         })
         .await?;
-    read(reply, AilmentKind::Outbox, "outbox of").ok_or_else(|| unexpected("outboxes"))
+    read(reply, FindingKind::Outbox, "outbox of").ok_or_else(|| unexpected("outboxes"))
 }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use lovage_broker_redis::RedisBroker;
 use lovage_core::{
-    Amended, Amendment, BeatId, Broker, Change, Checkup, Encoded, FailureKind, Forwarded, Hand,
-    Inspect, Lead, Millis, Outgoing, Place, ScheduleName, Schedules, TaskId, Tick, secs,
+    Amended, Amendment, BeatId, Broker, Change, CheckMode, Checkup, Encoded, FailureKind,
+    Forwarded, Inspect, Lead, Millis, Outgoing, Place, ScheduleName, Schedules, TaskId, Tick, secs,
 };
 use lovage_test_redis::RedisServer;
 
@@ -165,7 +165,7 @@ async fn an_envelope_too_short_to_be_one_is_kept_as_a_dead_letter_and_holds_noth
         (short, &b"short"[..])
     );
     assert_eq!(letters[0].failure.kind, FailureKind::Malformed);
-    let books = broker.books(&mail(), &[], Hand::Look).await.unwrap();
+    let books = broker.books(&mail(), &[], CheckMode::Look).await.unwrap();
     assert_eq!(Some(books.dead_bytes_said), books.dead_bytes);
     assert_eq!(claim(&broker, worker, 10).await[0].id, good.id());
     let again = broker.forward(&mail(), outgoing).await.unwrap();

@@ -91,14 +91,14 @@ by_role! {
         operator: fn stored(from: StoredFrom) -> Result<StoredPage, BrokerError>;
         operator: fn shelf(queue: &QueueName, shelf: Shelf, from: u64) -> Result<ShelfPage<TaskId>, BrokerError>;
         operator: fn census(queue: &QueueName, ids: &[TaskId], unlisted: &[WorkerId], seek: bool) -> Result<Vec<Census>, BrokerError>;
-        operator: fn mend(queue: &QueueName, census: &Census, unlisted: &[WorkerId], mends: &[Mend]) -> Result<bool, BrokerError>;
+        operator: fn repair(queue: &QueueName, census: &Census, unlisted: &[WorkerId], repairs: &[Repair]) -> Result<bool, BrokerError>;
         operator: fn wrong_types(queue: &QueueName) -> Result<Vec<String>, BrokerError>;
-        operator: fn books(queue: &QueueName, unlisted: &[WorkerId], hand: Hand) -> Result<Books, BrokerError>;
-        operator: fn orphans(queue: &QueueName, workers: &[WorkerId], hand: Hand) -> Result<Vec<WorkerId>, BrokerError>;
-        operator: fn lasting(queue: &QueueName, of: Passing, ids: &[TaskId], hand: Hand) -> Result<Vec<TaskId>, BrokerError>;
-        operator: fn locks(queue: &QueueName, keys: &[LockKey], tasks: &[TaskId], hand: Hand) -> Result<Vec<Ailment>, BrokerError>;
+        operator: fn books(queue: &QueueName, unlisted: &[WorkerId], mode: CheckMode) -> Result<Books, BrokerError>;
+        operator: fn orphans(queue: &QueueName, workers: &[WorkerId], mode: CheckMode) -> Result<Vec<WorkerId>, BrokerError>;
+        operator: fn lasting(queue: &QueueName, of: Passing, ids: &[TaskId], mode: CheckMode) -> Result<Vec<TaskId>, BrokerError>;
+        operator: fn locks(queue: &QueueName, keys: &[LockKey], tasks: &[TaskId], mode: CheckMode) -> Result<Vec<Finding>, BrokerError>;
         operator: fn agenda_shelf(shelf: AgendaShelf, from: u64) -> Result<ShelfPage<Bytes>, BrokerError>;
-        operator: fn agenda(of: Agenda, names: &[Bytes], hand: Hand) -> Result<Vec<Ailment>, BrokerError>;
+        operator: fn agenda(of: Agenda, names: &[Bytes], mode: CheckMode) -> Result<Vec<Finding>, BrokerError>;
         operator: fn servers() -> Result<Vec<ServerLook>, BrokerError>;
     }
     impl Schedules {

@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 use bytes::Bytes;
 use lovage_broker_redis::RedisBroker;
 use lovage_core::{
-    Agenda, AgendaShelf, Amendment, BeatId, BeatRole, Broker, Change, Checkup, Conflict, Control,
-    Diagnosis, Encoded, Envelope, Hand, Inspect, LOSSES_KEPT_MAX, Lock, LockKey, Membership,
+    Agenda, AgendaShelf, Amendment, BeatId, BeatRole, Broker, Change, CheckMode, Checkup, Conflict,
+    Control, Diagnosis, Encoded, Envelope, Inspect, LOSSES_KEPT_MAX, Lock, LockKey, Membership,
     Outgoing, Passing, Priority, QueueName, Results, ScheduleName, Schedules, Shelf, TaskId,
     TaskName, Until, When, WorkerId, mins, ms, secs,
 };
@@ -34,7 +34,7 @@ pub(crate) async fn all(server: &RedisServer, broker: &ByRole, namespace: &str) 
     ] {
         give_up(broker).await;
     }
-    mend(server, broker, &q, &b).await;
+    repair(server, broker, &q, &b).await;
 }
 
 fn mail() -> QueueName {
@@ -245,7 +245,7 @@ fn damages(q: &impl Fn(&str) -> String, b: &impl Fn(&str) -> String) -> Vec<Dama
 }
 
 /// Breaks one thing after the other, and lets all repairs be made each time.
-async fn mend(
+async fn repair(
     server: &RedisServer,
     broker: &ByRole,
     q: &impl Fn(&str) -> String,
@@ -271,7 +271,7 @@ async fn mend(
             .collect();
         server.cli::<()>(&words).await.unwrap();
         operator
-            .orphans(&mail(), &[lost], Hand::Repair)
+            .orphans(&mail(), &[lost], CheckMode::Repair)
             .await
             .unwrap();
         for census in operator
@@ -279,41 +279,41 @@ async fn mend(
             .await
             .unwrap()
         {
-            let Diagnosis::Ill(ills) = census.diagnose() else {
+            let Diagnosis::Faulty(wrong) = census.diagnose() else {
                 continue;
             };
-            let mends: Vec<_> = ills.into_iter().map(|(_, mend)| mend).collect();
+            let repairs: Vec<_> = wrong.into_iter().map(|(_, repair)| repair).collect();
             assert!(
                 operator
-                    .mend(&mail(), &census, &[lost], &mends)
+                    .repair(&mail(), &census, &[lost], &repairs)
                     .await
                     .unwrap()
             );
         }
         operator
-            .books(&mail(), &[lost], Hand::Repair)
+            .books(&mail(), &[lost], CheckMode::Repair)
             .await
             .unwrap();
         let id = TaskId::from_bytes([0x0c; 16]);
         for of in [Passing::Results, Passing::Sends] {
             operator
-                .lasting(&mail(), of, &[id], Hand::Repair)
+                .lasting(&mail(), of, &[id], CheckMode::Repair)
                 .await
                 .unwrap();
         }
         let key = LockKey::from_bytes([0x0c; 16]);
         operator
-            .locks(&mail(), &[key], &[own, absent], Hand::Repair)
+            .locks(&mail(), &[key], &[own, absent], CheckMode::Repair)
             .await
             .unwrap();
         let names = ["rest", "unlisted"].map(|name| Bytes::from_static(name.as_bytes()));
         operator
-            .agenda(Agenda::Schedules, &names, Hand::Repair)
+            .agenda(Agenda::Schedules, &names, CheckMode::Repair)
             .await
             .unwrap();
         let queues = ["empty", "unlisted"].map(|name| Bytes::from_static(name.as_bytes()));
         operator
-            .agenda(Agenda::Outboxes, &queues, Hand::Repair)
+            .agenda(Agenda::Outboxes, &queues, CheckMode::Repair)
             .await
             .unwrap();
     }

@@ -1,8 +1,8 @@
 //! What holds when somebody looks whether all is in order: whatever verbs have done is.
 
 use lovage_core::{
-    Checkup, Control, DeadLetters, Diagnosis, Hand, Revived, Shelf, StoredFrom, Verdict, When, ms,
-    secs,
+    CheckMode, Checkup, Control, DeadLetters, Diagnosis, Revived, Shelf, StoredFrom, Verdict, When,
+    ms, secs,
 };
 
 use crate::world::{bury, done};
@@ -73,7 +73,11 @@ async fn assert_in_order<H: Harness>(world: &World<H>) {
                     assert!(sound, "in {shelf:?} of {queue}: {census:?}");
                 }
             }
-            let books = world.broker.books(&queue, &[], Hand::Look).await.unwrap();
+            let books = world
+                .broker
+                .books(&queue, &[], CheckMode::Look)
+                .await
+                .unwrap();
             assert_eq!(books.placed, Some(books.stored), "{queue}");
             assert_eq!(books.dead_bytes, Some(books.dead_bytes_said), "{queue}");
             assert_eq!(

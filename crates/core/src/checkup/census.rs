@@ -1,6 +1,6 @@
 //! All that a queue holds of one task, and what is to be made of it.
 
-use super::AilmentKind;
+use super::FindingKind;
 use crate::ids::{TaskId, WorkerId};
 
 /// All that a queue holds of one task at one instant.
@@ -67,9 +67,9 @@ pub struct ReadyLevel {
     pub ghosts: u64,
 }
 
-/// One change that mends a task.
+/// One change that repairs a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mend {
+pub enum Repair {
     /// It becomes ready, behind the others of its priority. One that may run at most once becomes a dead letter: it may
     /// have begun.
     MakeReady,
@@ -104,8 +104,8 @@ pub enum Diagnosis {
     Sound,
     /// The ready lists decide, and were not gone through.
     Unsure,
-    /// What is wrong, and what mends it.
-    Ill(Vec<(AilmentKind, Mend)>),
+    /// What is wrong, and what repairs it.
+    Faulty(Vec<(FindingKind, Repair)>),
 }
 
 impl Census {
@@ -115,59 +115,59 @@ impl Census {
         let ReadyEntries::Found(levels) = &self.ready else {
             return Diagnosis::Unsure;
         };
-        let mut ills = Vec::new();
+        let mut wrong = Vec::new();
         let kept = if self.stored { self.home(levels) } else { None };
         let twice = if self.stored {
-            AilmentKind::InTwoPlaces
+            FindingKind::InTwoPlaces
         } else {
-            AilmentKind::NoEnvelope
+            FindingKind::NoEnvelope
         };
         for holder in &self.holders {
             if kept != Some(Home::Active(holder.worker)) {
-                ills.push((twice, Mend::TakeFrom(holder.worker)));
+                wrong.push((twice, Repair::TakeFrom(holder.worker)));
             }
         }
         if self.scheduled && kept != Some(Home::Scheduled) {
-            ills.push((twice, Mend::Unschedule));
+            wrong.push((twice, Repair::Unschedule));
         }
         for level in levels {
             let live = level.entries.saturating_sub(level.ghosts);
             let stay = u64::from(kept == Some(Home::Ready(level.level)));
             if stay < live {
-                ills.push((twice, Mend::DropEntries(level.level, live - stay)));
+                wrong.push((twice, Repair::DropEntries(level.level, live - stay)));
             }
             if level.entries < level.ghosts {
-                let mend = Mend::SetGhosts(level.level, level.entries);
-                ills.push((AilmentKind::StrayNote, mend));
+                let repair = Repair::SetGhosts(level.level, level.entries);
+                wrong.push((FindingKind::StrayNote, repair));
             }
         }
         if self.dead && kept != Some(Home::Dead) {
-            ills.push((twice, Mend::Unbury));
+            wrong.push((twice, Repair::Unbury));
         }
         let notes = [
-            (self.facts && !self.stored, Mend::DropFacts),
-            (self.reason && !self.dead, Mend::DropReason),
-            (self.waiting && !self.stored, Mend::DropWaiting),
+            (self.facts && !self.stored, Repair::DropFacts),
+            (self.reason && !self.dead, Repair::DropReason),
+            (self.waiting && !self.stored, Repair::DropWaiting),
             (
                 self.cancelled && (self.holders.is_empty() || !self.stored),
-                Mend::DropCancel,
+                Repair::DropCancel,
             ),
-            (self.lock && !self.stored, Mend::DropLock),
-            (self.owed && !self.dead, Mend::DropCallback),
+            (self.lock && !self.stored, Repair::DropLock),
+            (self.owed && !self.dead, Repair::DropCallback),
         ];
-        ills.extend(
+        wrong.extend(
             notes
                 .into_iter()
-                .filter_map(|(stray, mend)| stray.then_some((AilmentKind::StrayNote, mend))),
+                .filter_map(|(stray, repair)| stray.then_some((FindingKind::StrayNote, repair))),
         );
         // Last: what becomes a dead letter has a failure record and a callback of its own.
         if self.stored && kept.is_none() {
-            ills.push((AilmentKind::InNoPlace, Mend::MakeReady));
+            wrong.push((FindingKind::InNoPlace, Repair::MakeReady));
         }
-        if ills.is_empty() {
+        if wrong.is_empty() {
             Diagnosis::Sound
         } else {
-            Diagnosis::Ill(ills)
+            Diagnosis::Faulty(wrong)
         }
     }
 
@@ -242,9 +242,9 @@ mod tests {
         }
     }
 
-    fn mends(census: &Census) -> Vec<Mend> {
+    fn repairs(census: &Census) -> Vec<Repair> {
         match census.diagnose() {
-            Diagnosis::Ill(ills) => ills.into_iter().map(|(_, mend)| mend).collect(),
+            Diagnosis::Faulty(wrong) => wrong.into_iter().map(|(_, repair)| repair).collect(),
             Diagnosis::Sound => Vec::new(),
             Diagnosis::Unsure => panic!("it was sought"),
         }
@@ -282,20 +282,20 @@ mod tests {
             ..ready(1, 0)
         };
         let expected = [
-            Mend::TakeFrom(old),
-            Mend::Unschedule,
-            Mend::DropEntries(5, 1),
-            Mend::Unbury,
+            Repair::TakeFrom(old),
+            Repair::Unschedule,
+            Repair::DropEntries(5, 1),
+            Repair::Unbury,
         ];
-        assert_eq!(mends(&held), expected);
+        assert_eq!(repairs(&held), expected);
     }
 
     #[test]
     fn a_task_in_no_place_becomes_ready() {
-        assert_eq!(mends(&ready(1, 1)), [Mend::MakeReady]);
+        assert_eq!(repairs(&ready(1, 1)), [Repair::MakeReady]);
         assert_eq!(
-            mends(&ready(0, 1)),
-            [Mend::SetGhosts(5, 0), Mend::MakeReady]
+            repairs(&ready(0, 1)),
+            [Repair::SetGhosts(5, 0), Repair::MakeReady]
         );
     }
 
@@ -307,13 +307,13 @@ mod tests {
             owed: true,
             ..ready(0, 0)
         };
-        assert_eq!(mends(&gone), [Mend::DropLock, Mend::DropCallback]);
+        assert_eq!(repairs(&gone), [Repair::DropLock, Repair::DropCallback]);
         // Only the dead are called back.
         let alive = Census {
             stored: true,
             ..gone.clone()
         };
-        assert!(mends(&alive).contains(&Mend::DropCallback));
+        assert!(repairs(&alive).contains(&Repair::DropCallback));
         let dead = Census {
             dead: true,
             ..alive

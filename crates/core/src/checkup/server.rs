@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ailment, AilmentKind};
+use super::{Finding, FindingKind};
 use crate::time::Millis;
 
 /// So much may the clocks of a server and of a host differ before people are confused by it.
@@ -25,10 +25,10 @@ pub struct ServerLook {
 
 impl ServerLook {
     /// What is wrong with it.
-    pub fn ailments(&self) -> Vec<Ailment> {
+    pub fn findings(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         let mut say = |kind, what: String| {
-            found.push(Ailment {
+            found.push(Finding {
                 kind,
                 place: self.address.clone(),
                 what,
@@ -43,7 +43,7 @@ impl ServerLook {
             && policy != "noeviction"
         {
             say(
-                AilmentKind::Eviction,
+                FindingKind::Eviction,
                 format!("maxmemory-policy is {policy}: any task may be deleted; set noeviction"),
             );
         }
@@ -51,14 +51,14 @@ impl ServerLook {
             && max / 10 * 9 < used
         {
             say(
-                AilmentKind::Memory,
+                FindingKind::Memory,
                 format!("{used} bytes of {max} are used: sends are refused when all are"),
             );
         }
         if self.config("appendonly") == Some("no") && self.config("save") == Some("") {
             let what =
                 "neither appendonly nor save is set: a server that ends takes all tasks with it";
-            say(AilmentKind::Persistence, what.to_owned());
+            say(FindingKind::Persistence, what.to_owned());
         }
         for (name, what) in [
             (
@@ -71,12 +71,12 @@ impl ServerLook {
             ),
         ] {
             if self.info(name) == Some("err") {
-                say(AilmentKind::Persistence, what.to_owned());
+                say(FindingKind::Persistence, what.to_owned());
             }
         }
         if self.info("role").is_some_and(|role| role != "master") {
             let what = "it is a replica, and takes nothing".to_owned();
-            say(AilmentKind::Role, what);
+            say(FindingKind::Role, what);
         }
         let wanted = number(self.config("min-replicas-to-write"));
         let replicas = self.good_replicas();
@@ -84,7 +84,7 @@ impl ServerLook {
             && replicas < wanted
         {
             say(
-                AilmentKind::Replication,
+                FindingKind::Replication,
                 format!("{replicas} replicas of {wanted} that it must have: it refuses all writes"),
             );
         }
@@ -92,7 +92,7 @@ impl ServerLook {
             && !is_new_enough(version)
         {
             say(
-                AilmentKind::Version,
+                FindingKind::Version,
                 format!("{version} is too old: 6.2 is the oldest that is supported"),
             );
         }
@@ -100,7 +100,7 @@ impl ServerLook {
             && CLOCKS_APART_MS_MAX < apart
         {
             say(
-                AilmentKind::Clock,
+                FindingKind::Clock,
                 format!(
                     "its clock and this host's differ by {apart} ms: no task is affected, who reads logs may be"
                 ),
@@ -186,17 +186,17 @@ mod tests {
         }
     }
 
-    fn kinds(look: &ServerLook) -> Vec<AilmentKind> {
-        look.ailments().iter().map(|ailment| ailment.kind).collect()
+    fn kinds(look: &ServerLook) -> Vec<FindingKind> {
+        look.findings().iter().map(|finding| finding.kind).collect()
     }
 
     #[test]
-    fn each_ailment_of_a_server_is_named() {
+    fn each_finding_of_a_server_is_named() {
         for (config, info, expected) in [
             (
                 &[("maxmemory", "9"), ("maxmemory-policy", "allkeys-lru")][..],
                 &[][..],
-                Some(AilmentKind::Eviction),
+                Some(FindingKind::Eviction),
             ),
             (
                 &[("maxmemory", "0"), ("maxmemory-policy", "allkeys-lru")],
@@ -206,36 +206,36 @@ mod tests {
             (
                 &[("maxmemory", "1000")],
                 &[("used_memory", "950")],
-                Some(AilmentKind::Memory),
+                Some(FindingKind::Memory),
             ),
             (&[("maxmemory", "1000")], &[("used_memory", "500")], None),
             (
                 &[("appendonly", "no"), ("save", "")],
                 &[],
-                Some(AilmentKind::Persistence),
+                Some(FindingKind::Persistence),
             ),
             (&[("appendonly", "yes"), ("save", "")], &[], None),
             (
                 &[],
                 &[("aof_last_write_status", "err")],
-                Some(AilmentKind::Persistence),
+                Some(FindingKind::Persistence),
             ),
-            (&[], &[("role", "slave")], Some(AilmentKind::Role)),
+            (&[], &[("role", "slave")], Some(FindingKind::Role)),
             (
                 &[("min-replicas-to-write", "2")],
                 &[("connected_slaves", "1")],
-                Some(AilmentKind::Replication),
+                Some(FindingKind::Replication),
             ),
             // One that is connected and lags behind counts for nothing.
             (
                 &[("min-replicas-to-write", "1")],
                 &[("connected_slaves", "1"), ("min_slaves_good_slaves", "0")],
-                Some(AilmentKind::Replication),
+                Some(FindingKind::Replication),
             ),
             (
                 &[],
                 &[("redis_version", "6.0.16")],
-                Some(AilmentKind::Version),
+                Some(FindingKind::Version),
             ),
             (&[], &[("redis_version", "7.0.15")], None),
         ] {
@@ -256,6 +256,6 @@ mod tests {
         assert_eq!(kinds(&look), []);
         look.compare_clocks(early, Millis::new(94_000), late);
         assert_eq!(look.clock_apart_ms, Some(6_000));
-        assert_eq!(kinds(&look), [AilmentKind::Clock]);
+        assert_eq!(kinds(&look), [FindingKind::Clock]);
     }
 }

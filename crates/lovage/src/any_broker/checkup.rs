@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, Books, BrokerError, Census, Checkup, Hand, LockKey, Mend,
-    Passing, QueueName, ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
+    Agenda, AgendaShelf, Books, BrokerError, Census, CheckMode, Checkup, Finding, LockKey, Passing,
+    QueueName, Repair, ServerLook, Shelf, ShelfPage, StoredFrom, StoredPage, TaskId, WorkerId,
 };
 
 use super::AnyBroker;
@@ -32,14 +32,14 @@ impl Checkup for AnyBroker {
         each!(self, broker => broker.census(queue, ids, unlisted, seek).await)
     }
 
-    async fn mend(
+    async fn repair(
         &self,
         queue: &QueueName,
         census: &Census,
         unlisted: &[WorkerId],
-        mends: &[Mend],
+        repairs: &[Repair],
     ) -> Result<bool, BrokerError> {
-        each!(self, broker => broker.mend(queue, census, unlisted, mends).await)
+        each!(self, broker => broker.repair(queue, census, unlisted, repairs).await)
     }
 
     async fn wrong_types(&self, queue: &QueueName) -> Result<Vec<String>, BrokerError> {
@@ -50,18 +50,18 @@ impl Checkup for AnyBroker {
         &self,
         queue: &QueueName,
         unlisted: &[WorkerId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> Result<Books, BrokerError> {
-        each!(self, broker => broker.books(queue, unlisted, hand).await)
+        each!(self, broker => broker.books(queue, unlisted, mode).await)
     }
 
     async fn orphans(
         &self,
         queue: &QueueName,
         workers: &[WorkerId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> Result<Vec<WorkerId>, BrokerError> {
-        each!(self, broker => broker.orphans(queue, workers, hand).await)
+        each!(self, broker => broker.orphans(queue, workers, mode).await)
     }
 
     async fn lasting(
@@ -69,9 +69,9 @@ impl Checkup for AnyBroker {
         queue: &QueueName,
         of: Passing,
         ids: &[TaskId],
-        hand: Hand,
+        mode: CheckMode,
     ) -> Result<Vec<TaskId>, BrokerError> {
-        each!(self, broker => broker.lasting(queue, of, ids, hand).await)
+        each!(self, broker => broker.lasting(queue, of, ids, mode).await)
     }
 
     async fn locks(
@@ -79,9 +79,9 @@ impl Checkup for AnyBroker {
         queue: &QueueName,
         keys: &[LockKey],
         tasks: &[TaskId],
-        hand: Hand,
-    ) -> Result<Vec<Ailment>, BrokerError> {
-        each!(self, broker => broker.locks(queue, keys, tasks, hand).await)
+        mode: CheckMode,
+    ) -> Result<Vec<Finding>, BrokerError> {
+        each!(self, broker => broker.locks(queue, keys, tasks, mode).await)
     }
 
     async fn agenda_shelf(
@@ -96,9 +96,9 @@ impl Checkup for AnyBroker {
         &self,
         of: Agenda,
         names: &[Bytes],
-        hand: Hand,
-    ) -> Result<Vec<Ailment>, BrokerError> {
-        each!(self, broker => broker.agenda(of, names, hand).await)
+        mode: CheckMode,
+    ) -> Result<Vec<Finding>, BrokerError> {
+        each!(self, broker => broker.agenda(of, names, mode).await)
     }
 
     async fn servers(&self) -> Result<Vec<ServerLook>, BrokerError> {

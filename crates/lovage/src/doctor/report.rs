@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lovage_core::{Ailment, AilmentKind, ServerLook};
+use lovage_core::{Finding, FindingKind, ServerLook};
 
-/// The most ailments, and the most things that could not be looked at, that are kept word for word. All are counted.
+/// The most findings, and the most things that could not be looked at, that are kept word for word. All are counted.
 const SHOWN_MAX: usize = 1_000;
 
 /// What an examination found.
@@ -13,12 +13,12 @@ const SHOWN_MAX: usize = 1_000;
 #[non_exhaustive]
 pub struct Report {
     /// What is wrong, at most a thousand of it.
-    pub ailments: Vec<Ailment>,
+    pub findings: Vec<Finding>,
     /// How much is wrong, by kind.
-    pub counted: BTreeMap<AilmentKind, u64>,
+    pub counted: BTreeMap<FindingKind, u64>,
     /// How many keys and ids were looked at.
     pub looked_at: u64,
-    /// How many ailments were put right.
+    /// How many findings were put right.
     pub repaired: u64,
     /// What could not be looked at, or not be decided, and why; at most a thousand.
     pub unsure: Vec<String>,
@@ -32,16 +32,16 @@ impl Report {
         self.total() == self.repaired && self.unsure.is_empty()
     }
 
-    /// How many ailments there were, those included that were put right.
+    /// How many findings there were, those included that were put right.
     pub fn total(&self) -> u64 {
         self.counted.values().sum()
     }
 
-    pub(super) fn note(&mut self, ailment: Ailment) {
-        *self.counted.entry(ailment.kind).or_default() += 1;
-        self.repaired += u64::from(ailment.repaired);
-        if self.ailments.len() < SHOWN_MAX {
-            self.ailments.push(ailment);
+    pub(super) fn note(&mut self, finding: Finding) {
+        *self.counted.entry(finding.kind).or_default() += 1;
+        self.repaired += u64::from(finding.repaired);
+        if self.findings.len() < SHOWN_MAX {
+            self.findings.push(finding);
         }
     }
 
@@ -58,12 +58,12 @@ impl fmt::Display for Report {
         let (looked_at, repaired) = (self.looked_at, self.repaired);
         writeln!(
             f,
-            "looked at {looked_at}: {total} ailments, {repaired} repaired"
+            "looked at {looked_at}: {total} findings, {repaired} repaired"
         )?;
-        for ailment in &self.ailments {
-            writeln!(f, "  {ailment}")?;
+        for finding in &self.findings {
+            writeln!(f, "  {finding}")?;
         }
-        let shown = self.ailments.len() as u64;
+        let shown = self.findings.len() as u64;
         if shown < total {
             writeln!(f, "  and {} more", total - shown)?;
         }

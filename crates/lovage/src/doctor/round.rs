@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lovage_core::{
-    Agenda, AgendaShelf, Ailment, AilmentKind, BrokerError, CHECKED_MAX, Checkup, Hand, LockKey,
-    Passing, QueueName, StoredFrom, StoredPage, TaskId, WorkerId,
+    Agenda, AgendaShelf, BrokerError, CHECKED_MAX, CheckMode, Checkup, Finding, FindingKind,
+    LockKey, Passing, QueueName, StoredFrom, StoredPage, TaskId, WorkerId,
 };
 
 use super::{Doctor, Report};
@@ -15,7 +15,7 @@ use crate::any_broker::AnyBroker;
 pub(super) struct Round<'a> {
     pub(super) doctor: &'a Doctor,
     pub(super) report: Report,
-    pub(super) hand: Hand,
+    pub(super) mode: CheckMode,
     calls: u64,
     /// What there is, and who holds something there.
     queues: BTreeMap<QueueName, BTreeSet<WorkerId>>,
@@ -31,7 +31,7 @@ impl<'a> Round<'a> {
         Self {
             doctor,
             report: Report::default(),
-            hand: doctor.hand,
+            mode: doctor.mode,
             calls: 0,
             queues: queues.map(|queue| (queue, BTreeSet::new())).collect(),
             all_lists: false,
@@ -65,8 +65,8 @@ impl<'a> Round<'a> {
             return Ok(());
         };
         for server in &servers {
-            for ailment in server.ailments() {
-                self.report.note(ailment);
+            for finding in server.findings() {
+                self.report.note(finding);
             }
             for untold in &server.untold {
                 let what = format!("{}: could not be looked at: {untold}", server.address);
@@ -76,7 +76,7 @@ impl<'a> Round<'a> {
             if let Some(why) = server.refuses_writes()
                 && self.repairs()
             {
-                self.hand = Hand::Look;
+                self.mode = CheckMode::Look;
                 let what = format!("{}: nothing is repaired: {why}", server.address);
                 self.report.doubt(what);
             }
@@ -101,8 +101,8 @@ impl<'a> Round<'a> {
         client.within(|| call(client.broker())).await.map(Some)
     }
 
-    pub(super) fn ail(&mut self, kind: AilmentKind, place: &str, what: String, repaired: bool) {
-        self.report.note(Ailment {
+    pub(super) fn note(&mut self, kind: FindingKind, place: &str, what: String, repaired: bool) {
+        self.report.note(Finding {
             kind,
             place: place.to_owned(),
             what,
@@ -111,7 +111,7 @@ impl<'a> Round<'a> {
     }
 
     pub(super) fn repairs(&self) -> bool {
-        self.hand == Hand::Repair
+        self.mode == CheckMode::Repair
     }
 
     /// What came of it, unless it is to be told that nothing did.
@@ -197,7 +197,7 @@ impl<'a> Round<'a> {
         self.schedules.extend(page.histories);
         self.outboxes.extend(page.outboxes);
         for key in page.unknown {
-            self.ail(AilmentKind::UnknownKey, "keys", key, false);
+            self.note(FindingKind::UnknownKey, "keys", key, false);
         }
     }
 
@@ -217,19 +217,19 @@ impl<'a> Round<'a> {
         of: Passing,
         ids: &[TaskId],
     ) -> Result<Option<()>, BrokerError> {
-        let hand = self.hand;
+        let mode = self.mode;
         let noun = match of {
             Passing::Results => "result of task",
             Passing::Sends => "idempotent send",
         };
         for ids in ids.chunks(CHECKED_MAX) {
-            let call = async |broker: &AnyBroker| broker.lasting(queue, of, ids, hand).await;
+            let call = async |broker: &AnyBroker| broker.lasting(queue, of, ids, mode).await;
             let Some(lasting) = self.call(call).await? else {
                 return Ok(None);
             };
             for id in lasting {
                 let (what, repaired) = (format!("{noun} {id}"), self.repairs());
-                self.ail(AilmentKind::Lasting, queue.as_str(), what, repaired);
+                self.note(FindingKind::Lasting, queue.as_str(), what, repaired);
             }
         }
         Ok(Some(()))
@@ -242,16 +242,16 @@ impl<'a> Round<'a> {
         keys: &[LockKey],
         tasks: &[TaskId],
     ) -> Result<Option<()>, BrokerError> {
-        let hand = self.hand;
+        let mode = self.mode;
         let parts = keys.chunks(CHECKED_MAX).map(|keys| (keys, &[][..]));
         let parts = parts.chain(tasks.chunks(CHECKED_MAX).map(|tasks| (&[][..], tasks)));
         for (keys, tasks) in parts {
-            let call = async |broker: &AnyBroker| broker.locks(queue, keys, tasks, hand).await;
+            let call = async |broker: &AnyBroker| broker.locks(queue, keys, tasks, mode).await;
             let Some(found) = self.call(call).await? else {
                 return Ok(None);
             };
-            for ailment in found {
-                self.report.note(ailment);
+            for finding in found {
+                self.report.note(finding);
             }
         }
         Ok(Some(()))
@@ -282,18 +282,18 @@ impl<'a> Round<'a> {
                 }
             }
         }
-        let hand = self.hand;
+        let mode = self.mode;
         let schedules: Vec<Bytes> = std::mem::take(&mut self.schedules).into_iter().collect();
         let outboxes: Vec<Bytes> = std::mem::take(&mut self.outboxes).into_iter().collect();
         for (of, names) in [(Agenda::Schedules, schedules), (Agenda::Outboxes, outboxes)] {
             self.report.looked_at += names.len() as u64;
             for names in names.chunks(CHECKED_MAX) {
-                let call = async |broker: &AnyBroker| broker.agenda(of, names, hand).await;
+                let call = async |broker: &AnyBroker| broker.agenda(of, names, mode).await;
                 let Some(found) = self.call(call).await? else {
                     return Ok(None);
                 };
-                for ailment in found {
-                    self.report.note(ailment);
+                for finding in found {
+                    self.report.note(finding);
                 }
             }
         }

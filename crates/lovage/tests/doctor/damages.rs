@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lovage::doctor::AilmentKind as Kind;
+use lovage::doctor::FindingKind as Kind;
 use lovage::prelude::*;
 use lovage::{FailedTask, FailureKind, Place, TaskId, Unique};
 
@@ -20,7 +20,7 @@ async fn bill(order: u64) -> u64 {
 
 const WORKER: &str = "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
 
-/// What is broken, with a task that is ready; what is named; whether it is the doctor's to mend.
+/// What is broken, with a task that is ready; what is named; whether it is the doctor's to repair.
 type Damage = (Vec<String>, Kind, bool);
 
 const OWN: &str = "a task to damage";
@@ -250,7 +250,7 @@ fn others() -> Vec<Damage> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_doctor_mends_what_was_broken_by_hand() {
+async fn the_doctor_repairs_what_was_broken_by_hand() {
     let id = TaskId::from_bytes(*b"a task to damage");
     let table = places().into_iter().chain(notes()).chain(locks());
     let table = table.chain(others());

@@ -10,7 +10,7 @@ mod sites;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use lovage::doctor::{AilmentKind as Kind, Report};
+use lovage::doctor::{FindingKind as Kind, Report};
 use lovage::prelude::*;
 use lovage::worker::WorkerBuilder;
 use lovage::{FailedTask, TaskId};
@@ -154,7 +154,7 @@ async fn business(client: Client) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_healthy_system_has_no_ailments() {
+async fn a_healthy_system_has_no_findings() {
     let server = server().await;
     let client = client(&server).await;
     let worker = worker(&client, &Arc::default()).start().await.unwrap();

@@ -1,7 +1,7 @@
 //! A server that takes no writes is looked at all the same.
 
 use lovage::SendError;
-use lovage::doctor::AilmentKind as Kind;
+use lovage::doctor::FindingKind as Kind;
 use lovage::prelude::*;
 
 use crate::{add, client, examine, kinds, repair, server};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lovage::doctor::AilmentKind as Kind;
+use lovage::doctor::FindingKind as Kind;
 use lovage::prelude::*;
 use lovage_test_redis::{Cluster, RedisServer, Sentinels};
 

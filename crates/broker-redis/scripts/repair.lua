@@ -1,9 +1,9 @@
--- mend.lua   Mends what somebody else has broken: moves a task to the place where it belongs, and removes what stands for
+-- repair.lua   Repairs what somebody else has broken: moves a task to the place where it belongs, and removes what stands for
 -- nothing, if it still is as it was when that was decided.
 -- KEYS  1-22 see lib/census.lua   23 Q:meta   24 Q:bell   25 Q:unique: (what all locks begin with)
 -- ARGV  1 id   2 its census   3 most entries of ready lists   4 how many workers follow that may not be registered
 --       5.. those, then changes: kind, worker or priority or now ('' for Redis's clock) or '', number or ''
--- Reply 'mended' | 'changed' (it is no longer so: nothing was done)
+-- Reply 'repaired' | 'changed' (it is no longer so: nothing was done)
 local tasks, scheduled, dead, facts, reasons, waiting, cancels, ghosts =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local actives, locks, callbacks, meta, bell, uniques = KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25]
@@ -68,4 +68,4 @@ local changes = {
   callback = function() redis.call('ZREM', callbacks, id) end,
 }
 for i = 5 + n_unlisted, #ARGV, 3 do changes[ARGV[i]](ARGV[i + 1], ARGV[i + 2]) end
-return 'mended'
+return 'repaired'

@@ -3,18 +3,18 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lovage_core::{
-    AilmentKind, BrokerError, CHECKED_MAX, Census, Checkup, Diagnosis, QueueName, SOUGHT_MAX,
+    BrokerError, CHECKED_MAX, Census, Checkup, Diagnosis, FindingKind, QueueName, SOUGHT_MAX,
     Shelf, TaskId, WorkerId,
 };
 
 use super::round::Round;
 use crate::any_broker::AnyBroker;
 
-/// So often a task is looked at again that moved while it was being mended.
+/// So often a task is looked at again that moved while it was being repaired.
 const TRIES_MAX: usize = 4;
 
 /// What is known of a queue while it is looked at.
-struct Patient<'a> {
+struct Known<'a> {
     queue: &'a QueueName,
     /// Who holds something and is not registered.
     unlisted: Vec<WorkerId>,
@@ -38,7 +38,7 @@ impl Round<'_> {
         };
         if !wrong.is_empty() {
             for what in wrong {
-                self.ail(AilmentKind::WrongType, queue.as_str(), what, false);
+                self.note(FindingKind::WrongType, queue.as_str(), what, false);
             }
             let what = format!("{queue}: nothing else was looked at, for its keys of a wrong type");
             self.report.doubt(what);
@@ -48,7 +48,7 @@ impl Round<'_> {
         let Some(unlisted) = self.find_orphans(queue, &workers).await? else {
             return Ok(None);
         };
-        let mut patient = Patient {
+        let mut known = Known {
             queue,
             unlisted,
             ready: HashMap::new(),
@@ -70,17 +70,17 @@ impl Round<'_> {
         ]);
         shelves.extend(workers.iter().copied().map(Shelf::Active));
         for shelf in shelves {
-            if self.read(&mut patient, shelf).await?.is_none() {
+            if self.read(&mut known, shelf).await?.is_none() {
                 return Ok(None);
             }
         }
-        let of_ready_alone: Vec<TaskId> = patient.ready.keys().copied().collect();
-        if self.ask(&mut patient, &of_ready_alone).await?.is_none()
-            || self.settle_doubts(&mut patient).await?.is_none()
+        let of_ready_alone: Vec<TaskId> = known.ready.keys().copied().collect();
+        if self.ask(&mut known, &of_ready_alone).await?.is_none()
+            || self.settle_doubts(&mut known).await?.is_none()
         {
             return Ok(None);
         }
-        self.check_books(&patient).await
+        self.check_books(&known).await
     }
 
     async fn find_orphans(
@@ -88,16 +88,16 @@ impl Round<'_> {
         queue: &QueueName,
         workers: &[WorkerId],
     ) -> Result<Option<Vec<WorkerId>>, BrokerError> {
-        let (hand, repaired) = (self.hand, self.repairs());
+        let (mode, repaired) = (self.mode, self.repairs());
         let mut unlisted = Vec::new();
         for workers in workers.chunks(CHECKED_MAX) {
-            let call = async |broker: &AnyBroker| broker.orphans(queue, workers, hand).await;
+            let call = async |broker: &AnyBroker| broker.orphans(queue, workers, mode).await;
             let Some(orphans) = self.call(call).await? else {
                 return Ok(None);
             };
             for worker in &orphans {
                 let what = format!("worker {worker}");
-                self.ail(AilmentKind::OrphanList, queue.as_str(), what, repaired);
+                self.note(FindingKind::OrphanList, queue.as_str(), what, repaired);
             }
             unlisted.extend(orphans);
         }
@@ -112,10 +112,10 @@ impl Round<'_> {
     /// Goes through one shelf. The entries of ready lists are counted first and looked at last.
     async fn read(
         &mut self,
-        patient: &mut Patient<'_>,
+        known: &mut Known<'_>,
         part: Shelf,
     ) -> Result<Option<()>, BrokerError> {
-        let (queue, mut from) = (patient.queue, 0);
+        let (queue, mut from) = (known.queue, 0);
         loop {
             let call = async |broker: &AnyBroker| broker.shelf(queue, part, from).await;
             let Some(page) = self.call(call).await? else {
@@ -123,18 +123,18 @@ impl Round<'_> {
             };
             if 0 < page.rubbish {
                 let what = format!("{} in {part:?}", page.rubbish);
-                self.ail(AilmentKind::Rubbish, queue.as_str(), what, false);
+                self.note(FindingKind::Rubbish, queue.as_str(), what, false);
             }
             if let Shelf::Ready(_) = part {
                 for id in page.found {
-                    if patient.ready.len() < self.doctor.ids_max {
-                        *patient.ready.entry(id).or_default() += 1;
+                    if known.ready.len() < self.doctor.ids_max {
+                        *known.ready.entry(id).or_default() += 1;
                     }
                 }
             } else if part == Shelf::Ghosts {
                 // Whether they stand for entries is seen in the ready lists alone.
-                patient.suspects.extend(page.found);
-            } else if self.ask(patient, &page.found).await?.is_none()
+                known.suspects.extend(page.found);
+            } else if self.ask(known, &page.found).await?.is_none()
                 || (part == Shelf::Locks
                     && self.check_locks(queue, &[], &page.found).await?.is_none())
             {
@@ -150,31 +150,31 @@ impl Round<'_> {
     /// Looks at those of `ids` that were not looked at yet, without their entries in ready lists.
     async fn ask(
         &mut self,
-        patient: &mut Patient<'_>,
+        known: &mut Known<'_>,
         ids: &[TaskId],
     ) -> Result<Option<()>, BrokerError> {
         let mut fresh = Vec::new();
         for id in ids {
-            if self.doctor.ids_max <= patient.seen.len() {
-                let (queue, max) = (patient.queue, self.doctor.ids_max);
+            if self.doctor.ids_max <= known.seen.len() {
+                let (queue, max) = (known.queue, self.doctor.ids_max);
                 let what = format!("{queue}: only {max} ids were looked at");
                 if self.report.unsure.last() != Some(&what) {
                     self.report.doubt(what);
                 }
                 break;
             }
-            if patient.seen.insert(*id) {
+            if known.seen.insert(*id) {
                 fresh.push(*id);
             }
         }
         self.report.looked_at += fresh.len() as u64;
-        let Some(censuses) = self.census(patient, &fresh, false).await? else {
+        let Some(censuses) = self.census(known, &fresh, false).await? else {
             return Ok(None);
         };
         for census in censuses {
-            let ready = patient.ready.get(&census.id).copied().unwrap_or_default();
+            let ready = known.ready.get(&census.id).copied().unwrap_or_default();
             if !census.would_be_sound(u64::from(ready)) {
-                patient.suspects.insert(census.id);
+                known.suspects.insert(census.id);
             }
         }
         Ok(Some(()))
@@ -182,7 +182,7 @@ impl Round<'_> {
 
     async fn census(
         &mut self,
-        patient: &Patient<'_>,
+        known: &Known<'_>,
         ids: &[TaskId],
         seek: bool,
     ) -> Result<Option<Vec<Census>>, BrokerError> {
@@ -190,7 +190,7 @@ impl Round<'_> {
         let max = if seek { SOUGHT_MAX } else { CHECKED_MAX };
         while all.len() < ids.len() {
             let some = &ids[all.len()..ids.len().min(all.len() + max)];
-            let (queue, unlisted) = (patient.queue, &patient.unlisted);
+            let (queue, unlisted) = (known.queue, &known.unlisted);
             let call = async |broker: &AnyBroker| broker.census(queue, some, unlisted, seek).await;
             match self.call(call).await? {
                 Some(censuses) => all.extend(censuses),
@@ -200,16 +200,13 @@ impl Round<'_> {
         Ok(Some(all))
     }
 
-    /// Looks at each suspect in one step, and mends it if that is wanted.
-    async fn settle_doubts(
-        &mut self,
-        patient: &mut Patient<'_>,
-    ) -> Result<Option<()>, BrokerError> {
-        let suspects = std::mem::take(&mut patient.suspects);
+    /// Looks at each suspect in one step, and repairs it if that is wanted.
+    async fn settle_doubts(&mut self, known: &mut Known<'_>) -> Result<Option<()>, BrokerError> {
+        let suspects = std::mem::take(&mut known.suspects);
         let mut suspects: Vec<TaskId> = suspects.into_iter().collect();
         let mut undecided = 0;
         for _ in 0..TRIES_MAX {
-            let Some(censuses) = self.census(patient, &suspects, true).await? else {
+            let Some(censuses) = self.census(known, &suspects, true).await? else {
                 return Ok(None);
             };
             suspects.clear();
@@ -217,11 +214,13 @@ impl Round<'_> {
                 match census.diagnose() {
                     Diagnosis::Sound => {}
                     Diagnosis::Unsure => undecided += 1,
-                    Diagnosis::Ill(ills) => match self.treat(patient, &census, &ills).await? {
-                        None => return Ok(None),
-                        Some(true) => {}
-                        Some(false) => suspects.push(census.id),
-                    },
+                    Diagnosis::Faulty(wrong) => {
+                        match self.conclude(known, &census, &wrong).await? {
+                            None => return Ok(None),
+                            Some(true) => {}
+                            Some(false) => suspects.push(census.id),
+                        }
+                    }
                 }
             }
             if suspects.is_empty() {
@@ -230,7 +229,7 @@ impl Round<'_> {
         }
         undecided += suspects.len();
         if 0 < undecided {
-            let queue = patient.queue;
+            let queue = known.queue;
             self.report.doubt(format!(
                 "{queue}: {undecided} tasks could not be decided on: they move, or its ready lists are too long, or not \
                  all processing lists are known"
@@ -239,41 +238,41 @@ impl Round<'_> {
         Ok(Some(()))
     }
 
-    /// Notes what is wrong with a task, and mends it; `Some(false)` if it has changed meanwhile, or may be elsewhere.
-    async fn treat(
+    /// Notes what is wrong with a task, and repairs it; `Some(false)` if it has changed meanwhile, or may be elsewhere.
+    async fn conclude(
         &mut self,
-        patient: &Patient<'_>,
+        known: &Known<'_>,
         census: &Census,
-        ills: &[(AilmentKind, lovage_core::Mend)],
+        wrong: &[(FindingKind, lovage_core::Repair)],
     ) -> Result<Option<bool>, BrokerError> {
         if !self.all_lists {
             return Ok(Some(false));
         }
         if self.repairs() {
-            let mends: Vec<_> = ills.iter().map(|(_, mend)| *mend).collect();
-            let (queue, unlisted) = (patient.queue, &patient.unlisted);
+            let repairs: Vec<_> = wrong.iter().map(|(_, repair)| *repair).collect();
+            let (queue, unlisted) = (known.queue, &known.unlisted);
             let call =
-                async |broker: &AnyBroker| broker.mend(queue, census, unlisted, &mends).await;
+                async |broker: &AnyBroker| broker.repair(queue, census, unlisted, &repairs).await;
             match self.call(call).await? {
                 Some(true) => {}
                 changed => return Ok(changed),
             }
         }
-        let mut kinds: Vec<AilmentKind> = ills.iter().map(|(kind, _)| *kind).collect();
+        let mut kinds: Vec<FindingKind> = wrong.iter().map(|(kind, _)| *kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
         for kind in kinds {
-            let mends = ills.iter().filter(|(of, _)| *of == kind);
-            let mends: Vec<String> = mends.map(|(_, mend)| format!("{mend:?}")).collect();
-            let what = format!("{}: {}", census.id, mends.join(", "));
-            self.ail(kind, patient.queue.as_str(), what, self.repairs());
+            let repairs = wrong.iter().filter(|(of, _)| *of == kind);
+            let repairs: Vec<String> = repairs.map(|(_, repair)| format!("{repair:?}")).collect();
+            let what = format!("{}: {}", census.id, repairs.join(", "));
+            self.note(kind, known.queue.as_str(), what, self.repairs());
         }
         Ok(Some(true))
     }
 
-    async fn check_books(&mut self, patient: &Patient<'_>) -> Result<Option<()>, BrokerError> {
-        let (queue, unlisted, hand) = (patient.queue, &patient.unlisted, self.hand);
-        let call = async |broker: &AnyBroker| broker.books(queue, unlisted, hand).await;
+    async fn check_books(&mut self, known: &Known<'_>) -> Result<Option<()>, BrokerError> {
+        let (queue, unlisted, mode) = (known.queue, &known.unlisted, self.mode);
+        let call = async |broker: &AnyBroker| broker.books(queue, unlisted, mode).await;
         let Some(books) = self.call(call).await? else {
             return Ok(None);
         };
@@ -284,21 +283,21 @@ impl Round<'_> {
                     "{} bytes by the account, {bytes} are there",
                     books.dead_bytes_said
                 );
-                self.ail(AilmentKind::DeadBytes, place, what, repaired);
+                self.note(FindingKind::DeadBytes, place, what, repaired);
             }
             // Of more letters than one step goes through the account is taken at its word (docs/doctor.md).
             _ => {}
         }
         if !books.unused.is_empty() {
             let what = format!("{:?} of its account", books.unused);
-            self.ail(AilmentKind::UnusedPlace, place, what, repaired);
+            self.note(FindingKind::UnusedPlace, place, what, repaired);
         }
         for (kind, workers) in [
-            (AilmentKind::StrayLease, &books.stray_leases),
-            (AilmentKind::StrayWorker, &books.stray_workers),
+            (FindingKind::StrayLease, &books.stray_leases),
+            (FindingKind::StrayWorker, &books.stray_workers),
         ] {
             for worker in workers.iter().flatten() {
-                self.ail(kind, place, format!("worker {worker}"), repaired);
+                self.note(kind, place, format!("worker {worker}"), repaired);
             }
             if workers.is_none() {
                 let what = format!("{place}: too many workers to look for {kind}");
@@ -307,25 +306,25 @@ impl Round<'_> {
         }
         for (kind, count, noun) in [
             (
-                AilmentKind::Overlong,
+                FindingKind::Overlong,
                 books.losses_beyond,
                 "the oldest losses",
             ),
             (
-                AilmentKind::LateCallback,
+                FindingKind::LateCallback,
                 books.callbacks_put_off,
                 "callbacks",
             ),
         ] {
             if 0 < count {
-                self.ail(kind, place, format!("{count} of {noun}"), repaired);
+                self.note(kind, place, format!("{count} of {noun}"), repaired);
             }
         }
         match books.placed {
             Some(placed) if placed == books.stored => {}
             Some(placed) if self.all_lists => {
                 let what = format!("{} envelopes, {placed} tasks in places", books.stored);
-                self.ail(AilmentKind::Sums, place, what, false);
+                self.note(FindingKind::Sums, place, what, false);
             }
             _ => self
                 .report
