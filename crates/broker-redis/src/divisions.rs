@@ -195,13 +195,14 @@ impl Shared {
         let Some(known) = known.filter(|_| division.partitions == Partitions::ONE) else {
             return Ok(self.divisions.learn(queue, division));
         };
-        let (division, written) = transitions::redivide(self, queue, &known[0].division).await?;
+        let (division, was_gone, bound) =
+            transitions::redivide(self, queue, &known[0].division).await?;
         let parts = self.divisions.learn(queue, division);
-        if let Some(bound) = written {
+        if was_gone {
             tracing::warn!(%queue, partitions = %division.partitions, "the queue had lost its division, as by a failover: it is written again");
-            if bound.is_some() {
-                partitioned::share_bound(self, &parts, bound).await?;
-            }
+        }
+        if bound.is_some() {
+            partitioned::share_bound(self, &parts, bound).await?;
         }
         Ok(parts)
     }

@@ -13,12 +13,12 @@ use crate::script::{Script, script};
 
 static REDIVIDE: LazyLock<Script> = script!("redivide", Run, ["places"]);
 
-/// How the queue is divided now, and if that was gone the bound that it has as a whole, if any.
+/// How the queue is divided now, whether that was gone, and the bound that it has as a whole still.
 pub(crate) async fn redivide(
     shared: &Shared,
     queue: &QueueName,
     division: &str,
-) -> Result<(Division, Option<Option<u64>>), BrokerError> {
+) -> Result<(Division, bool, Option<u64>), BrokerError> {
     let keys = shared.keys(queue);
     let reply = shared
         .connection
@@ -29,12 +29,12 @@ pub(crate) async fn redivide(
     read(reply).ok_or_else(|| unexpected("redivide"))
 }
 
-fn read(reply: Value) -> Option<(Division, Option<Option<u64>>)> {
+fn read(reply: Value) -> Option<(Division, bool, Option<u64>)> {
     let answer = word(&reply).to_vec();
     let items = list(reply)?;
     let [_, division, bound] = items.as_slice() else {
         return None;
     };
-    let written = (answer == b"written").then(|| number(bound));
-    Some((Division::parse(text(division))?, written))
+    let division = Division::parse(text(division))?;
+    Some((division, answer == b"written", number(bound)))
 }
