@@ -8,7 +8,7 @@ use lovage_core::{QueueName, WorkerId};
 use lovage_process::Monotonic;
 use tokio::sync::Notify;
 
-use crate::trouble::{Outage, Trouble};
+use crate::trouble::{Outages, Trouble};
 
 /// One identity in one queue.
 ///
@@ -83,29 +83,29 @@ pub(crate) struct Seat {
     compare: AtomicBool,
     asked: Notify,
     callbacks: Notify,
-    outage: Arc<Outage>,
+    outages: Arc<Outages>,
 }
 
 impl Seat {
-    pub(crate) fn new(queue: QueueName, outage: &Arc<Outage>) -> Self {
+    pub(crate) fn new(queue: QueueName, outages: &Arc<Outages>) -> Self {
         Self {
             queue,
             tenure: Mutex::new(None),
             compare: AtomicBool::new(false),
             asked: Notify::new(),
             callbacks: Notify::new(),
-            outage: Arc::clone(outage),
+            outages: Arc::clone(outages),
         }
     }
 
     /// What a loop of this queue that always runs keeps of how it gets on with the broker.
     pub(crate) fn trouble(&self) -> Trouble {
-        Trouble::new(&self.outage)
+        Trouble::new(&self.outages)
     }
 
     /// The same of a loop that asks only where there is something for it.
     pub(crate) fn uncounted_trouble(&self) -> Trouble {
-        Trouble::uncounted(&self.outage)
+        Trouble::uncounted(&self.outages)
     }
 
     pub(crate) fn tenure(&self) -> Option<Arc<Tenure>> {

@@ -1,7 +1,6 @@
 //! A broker that does not work: left alone for a growing while, and said once a worker, however many loops meet it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use lovage_core::{BrokerError, QueueName, ms, secs};
@@ -15,33 +14,47 @@ const PAUSE_MAX: Duration = secs(2);
 /// So many failures in a row of a loop that is not counted are said, unless an outage explains them.
 const ALONE_AFTER: u32 = 10;
 
-/// How many loops of one worker wait for its broker: of those that ask it again and again whatever the worker does, as
-/// others may not come to find that it works again. The first says that it is away, and the last that it is back.
+/// The loops that meet one outage meet it within this span, as a rule. A loop that comes to fail later than that has
+/// another one to tell of: of a cluster one node may have been away before all are.
+const MET_WITHIN: Duration = secs(30);
+
+/// The outages that one worker's loops wait out: those loops that ask the broker again and again whatever the worker
+/// does, as others may not come to find that it works again. The first to meet one says so, and the last to leave it.
 #[derive(Debug, Default)]
-pub(crate) struct Outage(AtomicUsize);
+pub(crate) struct Outages(Mutex<Vec<Weak<Outage>>>);
 
-impl Outage {
-    /// Whether it is the first.
-    fn enter(&self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) == 0
+/// One of them, held by each loop that waits it out: since when it has lasted.
+#[derive(Debug)]
+struct Outage(Instant);
+
+impl Outages {
+    /// The outage that a loop has met now, and whether it is the first.
+    fn meet(&self) -> (Arc<Outage>, bool) {
+        let mut outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        outages.retain(|outage| 0 < outage.strong_count());
+        let newest = outages.last().and_then(Weak::upgrade);
+        if let Some(newest) = newest.filter(|newest| newest.0.elapsed() <= MET_WITHIN) {
+            return (newest, false);
+        }
+        let outage = Arc::new(Outage(Instant::now()));
+        outages.push(Arc::downgrade(&outage));
+        (outage, true)
     }
 
-    /// Whether it was the last.
-    fn leave(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::Relaxed) == 1
-    }
-
-    fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+    /// How many loops wait.
+    fn waiting(&self) -> usize {
+        let outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        outages.iter().map(Weak::strong_count).sum()
     }
 }
 
 /// Whether the broker answers one loop of one queue, and how long to leave it alone.
 #[derive(Debug)]
 pub(crate) struct Trouble {
-    outage: Arc<Outage>,
+    outages: Arc<Outages>,
     is_counted: bool,
     kind: Option<Kind>,
+    met: Option<Arc<Outage>>,
     failures: u32,
     until: Option<Instant>,
 }
@@ -58,19 +71,20 @@ enum Kind {
 
 impl Trouble {
     /// None yet, of a loop that always runs.
-    pub(crate) fn new(outage: &Arc<Outage>) -> Self {
+    pub(crate) fn new(outages: &Arc<Outages>) -> Self {
         Self {
-            outage: Arc::clone(outage),
+            outages: Arc::clone(outages),
             is_counted: true,
             kind: None,
+            met: None,
             failures: 0,
             until: None,
         }
     }
 
-    /// None yet, of a loop that asks only now and then: `outage` is said by others.
-    pub(crate) fn uncounted(outage: &Arc<Outage>) -> Self {
-        let mut trouble = Self::new(outage);
+    /// None yet, of a loop that asks only now and then: `outages` are said by others.
+    pub(crate) fn uncounted(outages: &Arc<Outages>) -> Self {
+        let mut trouble = Self::new(outages);
         trouble.is_counted = false;
         trouble
     }
@@ -90,21 +104,28 @@ impl Trouble {
         } else if self.kind == Some(Kind::Away)
             && !self.is_counted
             && ALONE_AFTER <= self.failures
-            && !self.outage.is_on()
+            && self.outages.waiting() == 0
         {
             self.kind = Some(Kind::Alone);
             tracing::warn!(%queue, verb, %error, "not done for long; trying again");
         }
     }
 
-    /// Changes what is wrong, and answers whether that begins or ends the outage.
+    /// Changes what is wrong, and answers whether that begins or ends an outage.
     fn change(&mut self, kind: Option<Kind>) -> bool {
-        let before = std::mem::replace(&mut self.kind, kind);
-        let is_away = |kind| self.is_counted && kind == Some(Kind::Away);
-        match (is_away(before), is_away(kind)) {
-            (false, true) => self.outage.enter(),
-            (true, false) => self.outage.leave(),
-            _ => false,
+        self.kind = kind;
+        let is_away = self.is_counted && kind == Some(Kind::Away);
+        match self.met.take() {
+            None if is_away => {
+                let (met, is_new) = self.outages.meet();
+                self.met = Some(met);
+                is_new
+            }
+            Some(met) if !is_away => Arc::into_inner(met).is_some(),
+            met => {
+                self.met = met;
+                false
+            }
         }
     }
 
@@ -123,7 +144,7 @@ impl Trouble {
         let before = self.kind;
         let ends_outage = self.change(None);
         match before {
-            Some(Kind::Away) if ends_outage => tracing::info!("the broker works again"),
+            Some(Kind::Away) if ends_outage => tracing::info!(%queue, "the broker works again"),
             Some(Kind::Away) => tracing::debug!(%queue, failures, "the broker works here again"),
             Some(Kind::Alone) => tracing::info!(%queue, failures, "it is done again"),
             Some(Kind::Refused) => tracing::info!(%queue, failures, "the broker takes it again"),
@@ -148,12 +169,6 @@ impl Trouble {
     }
 }
 
-impl Drop for Trouble {
-    fn drop(&mut self) {
-        self.change(None);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,53 +176,52 @@ mod tests {
 
     #[test]
     fn an_outage_lasts_until_the_last_loop_is_served_again() {
-        let outage = Arc::new(Outage::default());
-        let begun = || outage.0.load(Ordering::Relaxed);
+        let outages = Arc::new(Outages::default());
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
-        let mut loops: Vec<Trouble> = (0..5).map(|_| Trouble::new(&outage)).collect();
+        let mut loops: Vec<Trouble> = (0..5).map(|_| Trouble::new(&outages)).collect();
         for trouble in &mut loops {
             for _ in 0..3 {
                 trouble.failed(&queue, "claim", &away);
             }
         }
-        assert_eq!(begun(), 5);
+        assert_eq!(outages.waiting(), 5);
         loops.pop();
         for (left, trouble) in loops.iter_mut().enumerate() {
-            assert_eq!(begun(), 4 - left);
+            assert_eq!(outages.waiting(), 4 - left);
             trouble.worked(&queue);
             trouble.worked(&queue);
             assert!(trouble.is_none());
         }
-        assert_eq!(begun(), 0);
+        assert_eq!(outages.waiting(), 0);
         let wrong = BrokerError::Misconfigured(TransportError::new("WRONGTYPE"));
         loops[0].failed(&queue, "claim", &wrong);
-        assert_eq!(begun(), 0, "it is told by itself");
+        assert_eq!(outages.waiting(), 0, "it is told by itself");
     }
 
     #[test]
     fn a_loop_that_may_never_ask_again_neither_begins_an_outage_nor_keeps_it_going() {
-        let outage = Arc::new(Outage::default());
+        let outages = Arc::new(Outages::default());
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
-        let mut bell = Trouble::uncounted(&outage);
-        let mut renewals = Trouble::new(&outage);
+        let mut bell = Trouble::uncounted(&outages);
+        let mut renewals = Trouble::new(&outages);
         for _ in 0..2 {
             bell.failed(&queue, "wait", &away);
-            assert!(!outage.is_on());
+            assert_eq!(outages.waiting(), 0);
             renewals.failed(&queue, "renew", &away);
-            assert!(outage.is_on());
+            assert_eq!(outages.waiting(), 1);
             renewals.worked(&queue);
-            assert!(!outage.is_on());
+            assert_eq!(outages.waiting(), 0);
         }
     }
 
     #[test]
     fn a_loop_that_alone_goes_on_failing_is_told_once_no_outage_explains_it() {
-        let outage = Arc::new(Outage::default());
+        let outages = Arc::new(Outages::default());
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
-        let (mut claims, mut renewals) = (Trouble::uncounted(&outage), Trouble::new(&outage));
+        let (mut claims, mut renewals) = (Trouble::uncounted(&outages), Trouble::new(&outages));
         renewals.failed(&queue, "renew", &away);
         for _ in 0..ALONE_AFTER {
             claims.failed(&queue, "claim", &away);
@@ -217,23 +231,40 @@ mod tests {
         claims.failed(&queue, "claim", &away);
         assert_eq!(claims.kind, Some(Kind::Alone));
         claims.worked(&queue);
-        assert_eq!((claims.kind, outage.is_on()), (None, false));
+        assert_eq!((claims.kind, outages.waiting()), (None, 0));
     }
 
     #[test]
     fn a_broker_that_is_back_and_refuses_is_told_as_refusing() {
-        let outage = Arc::new(Outage::default());
+        let outages = Arc::new(Outages::default());
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let wrong = BrokerError::Misconfigured(TransportError::new("NOPERM"));
-        let mut renewals = Trouble::new(&outage);
+        let mut renewals = Trouble::new(&outages);
         renewals.failed(&queue, "renew", &away);
         renewals.failed(&queue, "renew", &wrong);
-        assert_eq!(
-            (renewals.kind, outage.is_on()),
-            (Some(Kind::Refused), false)
-        );
+        assert_eq!((renewals.kind, outages.waiting()), (Some(Kind::Refused), 0));
         renewals.failed(&queue, "renew", &away);
-        assert_eq!((renewals.kind, outage.is_on()), (Some(Kind::Away), true));
+        assert_eq!((renewals.kind, outages.waiting()), (Some(Kind::Away), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_of_all_is_told_though_one_loop_has_failed_for_long() {
+        let outages = Arc::new(Outages::default());
+        let mut of_dead_node = Trouble::new(&outages);
+        let mut others: Vec<Trouble> = (0..3).map(|_| Trouble::new(&outages)).collect();
+        assert!(of_dead_node.change(Some(Kind::Away)));
+        for _ in 0..2 {
+            tokio::time::advance(MET_WITHIN + ms(1)).await;
+            let mut told = |kind| {
+                others
+                    .iter_mut()
+                    .map(|own| own.change(kind))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(told(Some(Kind::Away)), [true, false, false]);
+            assert_eq!(told(None), [false, false, true]);
+        }
+        assert!(of_dead_node.change(None));
     }
 }

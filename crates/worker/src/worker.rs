@@ -224,8 +224,8 @@ where
         tell_tasks(&tasks, &queues, &settings);
 
         let names = queues.names();
-        let outage = Arc::default();
-        let seat = |name| Arc::new(Seat::new(name, &outage));
+        let outages = Arc::default();
+        let seat = |name| Arc::new(Seat::new(name, &outages));
         let seats: Arc<[Arc<Seat>]> = names.into_iter().map(seat).collect();
         let shared = Arc::new(Shared::new(Arc::clone(&seats)));
         let held_max = held_max(&settings);
