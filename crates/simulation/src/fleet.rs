@@ -7,7 +7,7 @@ use lovage_beat::{Beat, RunningBeat};
 use lovage_broker_memory::MemoryBroker;
 use lovage_core::{QueueName, secs};
 use lovage_process::Home;
-use lovage_worker::{Queues, RunningWorker, Worker};
+use lovage_worker::{Queues, RunningWorker, Settings, Worker};
 use tokio::time::timeout;
 
 use crate::dice::Dice;
@@ -112,11 +112,14 @@ impl Fleet {
                         process: Arc::clone(&process),
                         history: Arc::clone(&self.network.history),
                     })
-                    .queues(Queues::even(self.queues.clone()))
-                    .concurrency(self.concurrency)
-                    .cpu_threads(1)
-                    .lease(self.lease)
-                    .shutdown_grace(GRACE)
+                    .settings(Settings {
+                        queues: Some(Queues::even(self.queues.clone())),
+                        concurrency: self.concurrency,
+                        cpu_threads: 1,
+                        lease: self.lease,
+                        shutdown_grace: GRACE,
+                        ..Settings::default()
+                    })
                     .start()
                     .await
                     .expect("the settings are good"),

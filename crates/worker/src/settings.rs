@@ -48,11 +48,13 @@ pub enum ProcessLane {
     Threads,
 }
 
-/// A worker's settings.
+/// A worker's settings. There may come to be more of them: end a literal with `..Settings::default()`.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Settings {
     /// The queues; `None` is every queue that a task of the registry is sent to unless told otherwise, evenly.
+    ///
+    /// A queue is claimed from for the narrowest lane that its tasks run on: async tasks in a queue with `cpu` ones wait
+    /// for a thread of theirs. Give the tasks of each lane a queue of their own.
     pub queues: Option<Queues>,
     /// The slots of the async lane, and of the blocking one.
     pub concurrency: usize,

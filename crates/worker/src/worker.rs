@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use lovage_core::{
-    Callbacks, CancellationToken, Membership, QueueName, Registry, RegistryError, Retention,
-    States, TaskError, secs,
+    Callbacks, CancellationToken, Membership, QueueName, Registry, RegistryError, States,
+    TaskError, secs,
 };
 use lovage_process::Home;
 use tokio::sync::{Notify, mpsc, watch};
@@ -104,73 +104,9 @@ impl<B, L> WorkerBuilder<B, L> {
         self
     }
 
-    /// Sets everything at once.
+    /// Runs it by these settings, instead of the default ones.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
-        self
-    }
-
-    /// Claims from these queues; unless set, from each that a task of the registry is sent to.
-    ///
-    /// A queue is claimed from for the narrowest lane that its tasks run on: async tasks in a queue with `cpu` ones wait
-    /// for a thread of theirs. Give the tasks of each lane a queue of their own.
-    pub fn queues(mut self, queues: impl Into<Queues>) -> Self {
-        self.settings.queues = Some(queues.into());
-        self
-    }
-
-    /// Runs up to `slots` async bodies, and as many blocking ones, at once.
-    pub fn concurrency(mut self, slots: usize) -> Self {
-        self.settings.concurrency = slots;
-        self
-    }
-
-    /// Runs up to `threads` cpu bodies at once.
-    pub fn cpu_threads(mut self, threads: usize) -> Self {
-        self.settings.cpu_threads = threads;
-        self
-    }
-
-    /// Lets others take this worker's tasks after it has been silent for `lease`.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease;
-        self
-    }
-
-    /// Lets runs go on for `grace` after a shutdown has begun.
-    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
-        self.settings.shutdown_grace = grace;
-        self
-    }
-
-    /// Names the worker for operators.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = name.into();
-        self
-    }
-
-    /// Says which build of the program this is, for reports and the ledger of losses.
-    pub fn build_label(mut self, label: impl Into<String>) -> Self {
-        self.settings.build = Some(label.into());
-        self
-    }
-
-    /// Puts tasks that cannot be run off for `grace`: one of unknown name is buried then, and a child process that does
-    /// not start counts as a failure.
-    pub fn unknown_task_grace(mut self, grace: Duration) -> Self {
-        self.settings.unknown_task_grace = grace;
-        self
-    }
-
-    /// Holds `tasks` a slot, the running one included, instead of adapting to run times: 1 shares fairly.
-    pub fn prefetch(mut self, tasks: u16) -> Self {
-        self.settings.prefetch = Some(tasks);
-        self
-    }
-
-    /// Lets its queues keep only so many dead letters: set when the worker starts, for all workers of the queue.
-    pub fn dead_letters(mut self, retention: Retention) -> Self {
-        self.settings.dead_letters = Some(retention);
         self
     }
 

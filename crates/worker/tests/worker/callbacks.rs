@@ -85,7 +85,7 @@ async fn a_full_queue_is_sent_the_callbacks_that_fit_and_the_others_when_it_has_
     bury(&stand, "support", 3).await;
     let support = queue("support");
     stand.memory.bound(&support, Some(2)).await.unwrap();
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     until_sent(&stand, "support", 2).await;
     stand.memory.bound(&support, None).await.unwrap();
     stand.memory.advance(SHOWN_AGAIN);
@@ -108,7 +108,7 @@ async fn callbacks_that_are_there_already_are_noted_though_their_queue_is_full()
         .bound(&queue("support"), Some(1))
         .await
         .unwrap();
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     let notes = &stand.broker.faults.notes;
     until("it is noted", || notes.load(Ordering::SeqCst) == 1).await;
     worker.shutdown().await;
@@ -125,7 +125,7 @@ async fn a_callback_that_was_not_noted_is_sent_once_though_it_has_ended() {
         .unwrap()
         .id;
     stand.broker.set(|faults| &faults.lost_notes, true);
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     let notes = &stand.broker.faults.notes;
     until("it is sent", || notes.load(Ordering::SeqCst) == 1).await;
     let ended = stand.memory.cancel(&queue("support"), id).await.unwrap();
@@ -142,7 +142,7 @@ async fn callbacks_that_some_partitions_took_are_not_sent_again() {
     let stand = Stand::new();
     bury(&stand, "support", 3).await;
     stand.broker.set(|faults| &faults.one_partition_only, true);
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     until_sent(&stand, "support", 1).await;
     worker.shutdown().await;
     assert_eq!(owed(&stand).await, 2);
@@ -190,7 +190,7 @@ async fn a_worker_that_stops_sends_no_further_callbacks_before_it_notes_those_it
         .await
         .unwrap();
     stand.broker.set(|faults| &faults.late_sends, true);
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     let sends = &stand.broker.faults.single_sends;
     until("one is on its way", || sends.load(Ordering::SeqCst) == 1).await;
     worker.shutdown().await;

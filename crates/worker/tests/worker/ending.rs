@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use crate::support::{Act, Compute, Stand, envelope, queue, send, until};
 use lovage_core::{Inspect, Place, mins, ms, secs};
-use lovage_worker::{NotReady, RunningWorker, Settings};
+use lovage_worker::{NotReady, RunningWorker};
 
 #[tokio::test]
 async fn a_shutdown_lets_runs_end() {
     let stand = Stand::new();
     let worker = stand
-        .worker()
-        .shutdown_grace(mins(5))
+        .with(|it| it.shutdown_grace = mins(5))
         .start()
         .await
         .unwrap();
@@ -56,7 +55,11 @@ async fn a_shutdown_gives_back_what_a_claim_under_way_brings() {
 #[tokio::test]
 async fn a_shutdown_gives_back_what_does_not_end_without_counting_an_attempt() {
     let stand = Stand::new();
-    let worker = stand.worker().shutdown_grace(ms(50)).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.shutdown_grace = ms(50))
+        .start()
+        .await
+        .unwrap();
     let polite = stand.send(Act::WaitPolitely).await;
     let stubborn = stand.send(Act::Wait).await;
     until("both run", || stand.probe.started() == 2).await;
@@ -97,7 +100,7 @@ async fn what_runs_on_a_thread_is_not_given_back_before_it_ends() {
 #[tokio::test]
 async fn a_shutdown_at_once_is_heard_after_any_number_of_others() {
     let stand = Stand::new();
-    let worker = stand.worker().shutdown_grace(mins(5));
+    let worker = stand.with(|it| it.shutdown_grace = mins(5));
     let worker = worker.start().await.unwrap();
     stand.send(Act::Wait).await;
     until("the body runs", || stand.probe.started() == 1).await;
@@ -135,7 +138,7 @@ async fn a_worker_whose_main_loop_panics_ends_and_is_not_live() {
 async fn a_worker_whose_lease_thread_panics_ends_and_is_not_live() {
     let stand = Stand::new();
     stand.broker.set(|faults| &faults.renewals_panic, true);
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     worker.ended().await;
     assert!(!worker.live());
 }
@@ -156,11 +159,8 @@ async fn a_dropped_worker_gives_everything_back() {
 
 /// A worker that ends after so many runs.
 async fn limited(stand: &Stand, tasks_max: u64) -> RunningWorker {
-    let mut settings = Settings::default();
-    settings.max_tasks = Some(tasks_max);
-    settings.queues = Some(queue("default").into());
-    settings.lease = mins(60);
-    stand.worker().settings(settings).start().await.unwrap()
+    let worker = stand.with(|it| it.max_tasks = Some(tasks_max));
+    worker.start().await.unwrap()
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ fn late(
 async fn is_given_back_from_a_layer<T: Task>(to: &str, message: &T) {
     let stand = Stand::new();
     let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::default());
-    let worker = stand.worker().queues(queue(to));
+    let worker = stand.with(|it| it.queues = Some(queue(to).into()));
     let worker = worker.layer(late(&gate, &arrived)).start().await.unwrap();
     let mut task = envelope(to, message);
     task.ack = Ack::Early;
@@ -80,7 +80,7 @@ async fn a_body_does_not_begin_once_its_lease_is_lost_in_a_layer() {
     let stand = Stand::new();
     let (gate, arrived) = (Arc::new(Semaphore::new(0)), Arc::default());
     let late = late(&gate, &arrived);
-    let worker = stand.worker().lease(ms(300)).layer(late);
+    let worker = stand.with(|it| it.lease = ms(300)).layer(late);
     let worker = worker.start().await.unwrap();
     stand.send(Act::Succeed).await;
     until("it is in the layer", || arrived.load(Ordering::SeqCst) == 1).await;

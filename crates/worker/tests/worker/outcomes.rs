@@ -76,7 +76,11 @@ async fn a_snoozed_task_runs_again_later_in_the_same_attempt() {
 #[tokio::test]
 async fn a_snooze_of_an_interrupted_run_counts() {
     let stand = Stand::new();
-    let worker = stand.worker().shutdown_grace(ms(0)).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.shutdown_grace = ms(0))
+        .start()
+        .await
+        .unwrap();
     let (ms, when_told) = (5_000, true);
     let mut message = envelope("default", &Act::Snooze { ms, when_told });
     message.ack = Ack::Early;
@@ -187,7 +191,7 @@ async fn a_hard_timeout_ends_a_run_at_once_and_is_retried_as_a_failure() {
 #[tokio::test]
 async fn an_unknown_task_is_put_off_and_buried_after_its_grace_with_what_is_known() {
     let stand = Stand::new();
-    let builder = stand.worker().unknown_task_grace(secs(5));
+    let builder = stand.with(|it| it.unknown_task_grace = secs(5));
     let worker = builder.start().await.unwrap();
     let mut message = envelope("default", &Act::Succeed);
     message.task = TaskName::parse("newer.task").unwrap();
@@ -283,7 +287,7 @@ async fn a_task_that_is_due_later_starts_then() {
 async fn cancelling_a_running_task_cancels_its_token_and_it_is_gone() {
     let stand = Stand::new();
     // A third of the lease is when the cancellation is heard of.
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     let id = stand.send(Act::WaitPolitely).await;
     until("the body runs", || stand.probe.started() == 1).await;
     stand.memory.cancel(&queue("default"), id).await.unwrap();
@@ -296,7 +300,7 @@ async fn cancelling_a_running_task_cancels_its_token_and_it_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_body_that_ignores_its_token_is_aborted_after_a_grace() {
     let stand = Stand::new();
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     let id = stand.send(Act::Wait).await;
     until("the body runs", || stand.probe.started() == 1).await;
     stand.memory.cancel(&queue("default"), id).await.unwrap();
@@ -308,7 +312,11 @@ async fn a_cancelled_body_that_ignores_its_token_is_aborted_after_a_grace() {
 #[tokio::test]
 async fn an_at_most_once_task_is_not_run_again_after_it_failed_or_was_interrupted() {
     let stand = Stand::new();
-    let worker = stand.worker().shutdown_grace(ms(0)).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.shutdown_grace = ms(0))
+        .start()
+        .await
+        .unwrap();
     let mut message = envelope("default", &Act::Fail);
     message.ack = Ack::Early;
     send(&stand.memory, &message).await;

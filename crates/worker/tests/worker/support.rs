@@ -15,7 +15,7 @@ use lovage_core::{
     StateNeed, States, SyncBody, Task, TaskContext, TaskDef, TaskError, TaskId, TaskName,
     TaskOptions, mins, ms, secs,
 };
-use lovage_worker::{Worker, WorkerBuilder};
+use lovage_worker::{Settings, Worker, WorkerBuilder};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tower::layer::util::Identity;
@@ -216,12 +216,25 @@ impl Stand {
 
     /// A worker on `default`, whose lease outlasts what tests move the clock by.
     pub(crate) fn worker(&self) -> WorkerBuilder<Faulty, Identity> {
+        self.with(|_| ())
+    }
+
+    /// The same with some settings changed.
+    pub(crate) fn with(
+        &self,
+        change: impl FnOnce(&mut Settings),
+    ) -> WorkerBuilder<Faulty, Identity> {
+        let mut settings = Settings {
+            queues: Some(queue("default").into()),
+            lease: mins(60),
+            concurrency: 4,
+            cpu_threads: 1,
+            ..Settings::default()
+        };
+        change(&mut settings);
         Worker::builder(self.broker.clone(), registry())
             .states(States::new().with(Arc::clone(&self.probe)))
-            .queues(queue("default"))
-            .lease(mins(60))
-            .concurrency(4)
-            .cpu_threads(1)
+            .settings(settings)
     }
 
     pub(crate) async fn send(&self, act: Act) -> TaskId {

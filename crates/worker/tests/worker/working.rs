@@ -25,9 +25,9 @@ async fn a_worker_without_the_state_of_a_task_does_not_start() {
 #[tokio::test]
 async fn a_worker_with_senseless_settings_does_not_start() {
     let stand = Stand::new();
-    let no_queue = stand.worker().queues(Queues::Strict(Vec::new()));
+    let no_queue = stand.with(|it| it.queues = Some(Queues::Strict(Vec::new())));
     assert!(matches!(no_queue.start().await, Err(StartError::Queues(_))));
-    let short = stand.worker().lease(ms(1));
+    let short = stand.with(|it| it.lease = ms(1));
     assert!(matches!(short.start().await, Err(StartError::Settings(_))));
 }
 
@@ -64,7 +64,11 @@ async fn with_a_prefetch_of_one_no_more_is_held_than_there_are_slots() {
     for _ in 0..200 {
         stand.send(Act::Succeed).await;
     }
-    let worker = stand.worker().prefetch(1).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.prefetch = Some(1))
+        .start()
+        .await
+        .unwrap();
     stand.until_empty().await;
     let held = stand.broker.faults.claimed_max.load(Ordering::SeqCst);
     // What is being settled in the same trip counts as held until it is.
@@ -102,8 +106,7 @@ async fn a_queue_of_cpu_tasks_is_claimed_only_for_free_threads() {
         send(&stand.memory, &envelope("compute", &Compute)).await;
     }
     let worker = stand
-        .worker()
-        .queues(queue("compute"))
+        .with(|it| it.queues = Some(queue("compute").into()))
         .start()
         .await
         .unwrap();
@@ -122,7 +125,11 @@ async fn a_full_cpu_lane_leaves_the_async_lane_alone() {
         send(&stand.memory, &envelope("compute", &Compute)).await;
     }
     let queues: Queues = "compute,default".parse().unwrap();
-    let worker = stand.worker().queues(queues).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.queues = Some(queues))
+        .start()
+        .await
+        .unwrap();
     until("the cpu lane is full", || stand.probe.started() == 1).await;
     for _ in 0..50 {
         stand.send(Act::Succeed).await;
@@ -141,7 +148,11 @@ async fn strict_queues_are_served_in_their_order() {
         send(&stand.memory, &envelope("high", &Act::Wait)).await;
     }
     let queues: Queues = "high,low".parse().unwrap();
-    let worker = stand.worker().queues(queues).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.queues = Some(queues))
+        .start()
+        .await
+        .unwrap();
     until("the slots are full", || stand.probe.started() == 4).await;
     let low = stand.memory.counts(&queue("low")).await.unwrap();
     let high = stand.memory.counts(&queue("high")).await.unwrap();
@@ -160,9 +171,10 @@ async fn weighted_queues_are_all_served() {
     }
     let queues: Queues = "mail:3,default:1".parse().unwrap();
     let worker = stand
-        .worker()
-        .queues(queues)
-        .concurrency(1)
+        .with(|it| {
+            it.queues = Some(queues);
+            it.concurrency = 1;
+        })
         .start()
         .await
         .unwrap();
@@ -188,7 +200,11 @@ async fn what_comes_while_short_runs_fill_the_lane(queues: &str) {
         send(&stand.memory, &envelope("short", &Act::Succeed)).await;
     }
     let queues: Queues = queues.parse().unwrap();
-    let worker = stand.worker().queues(queues).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.queues = Some(queues))
+        .start()
+        .await
+        .unwrap();
     until("the short ones run", || 500 <= stand.probe.finished()).await;
     for _ in 0..8 {
         send(&stand.memory, &envelope("other", &Act::Dawdle)).await;
@@ -307,7 +323,11 @@ async fn nothing_is_claimed_while_settlements_are_refused() {
         stand.send(Act::Succeed).await;
     }
     stand.broker.set(|faults| &faults.refuse_settles, true);
-    let worker = stand.worker().prefetch(1).start().await.unwrap();
+    let worker = stand
+        .with(|it| it.prefetch = Some(1))
+        .start()
+        .await
+        .unwrap();
     until("it has tried again", || {
         4 <= stand.broker.faults.refused_settles.load(Ordering::SeqCst)
     })
@@ -340,7 +360,7 @@ async fn a_worker_goes_on_when_its_broker_was_away() {
 #[tokio::test]
 async fn a_lost_identity_is_replaced_and_its_late_answers_have_no_effect() {
     let stand = Stand::new();
-    let worker = stand.worker().lease(ms(300)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(300)).start().await.unwrap();
     let id = stand.send(Act::WaitPolitely).await;
     until("the body runs", || stand.probe.started() == 1).await;
 
@@ -397,7 +417,7 @@ async fn a_lost_identity_is_replaced_and_its_late_answers_have_no_effect() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_body_that_blocks_the_whole_runtime_does_not_lose_the_lease() {
     let stand = Stand::new();
-    let worker = stand.worker().lease(ms(600)).start().await.unwrap();
+    let worker = stand.with(|it| it.lease = ms(600)).start().await.unwrap();
     stand.send(Act::Block).await;
     let (memory, probe) = (stand.memory.clone(), Arc::clone(&stand.probe));
     // The watcher has a runtime of its own: the worker's has one thread, and that one is blocked.
