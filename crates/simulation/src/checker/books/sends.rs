@@ -1,16 +1,28 @@
 //! Sends: what the queue must answer, and what it stores.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use lovage_core::{Conflict, Enqueued, Envelope, Lock, Millis, Place, QueueName, TaskId};
+use lovage_core::{Conflict, Enqueued, Envelope, Lock, Millis, Place, QueueName, TaskId, hours};
 
 use super::{Books, Checked, Keys, Task, at, due, waiting};
 use crate::history::Event;
+
+/// How long a queue knows the callback of a death as the same (docs/guarantees.md, 24).
+const CALLBACK_REMEMBERED: Duration = hours(1);
 
 impl<'a> Books<'a> {
     /// The message that a task has; those of schedules and callbacks have no options.
     pub(super) fn message(&self, sent: TaskId) -> Option<&'a Envelope> {
         self.jobs.get(&sent).map(|job| &job.envelope)
+    }
+
+    /// How long a send is known as the same, whatever has become of its task.
+    fn remembered(&self, sent: TaskId) -> Option<Duration> {
+        match self.message(sent) {
+            Some(message) => message.remembered,
+            None => self.is_call(sent).then_some(CALLBACK_REMEMBERED),
+        }
     }
 
     pub(super) fn message_of(&self, id: TaskId) -> Option<&'a Envelope> {
@@ -35,10 +47,7 @@ impl<'a> Books<'a> {
     /// What the broker must answer to a send.
     pub(super) fn expected(&self, queue: &QueueName, sent: TaskId, now: Millis) -> Enqueued {
         let (message, keys) = (self.message(sent), self.keys.get(queue));
-        if let Some(Envelope {
-            remembered: Some(_),
-            ..
-        }) = message
+        if self.remembered(sent).is_some()
             && let Some(became) = keys.and_then(|keys| keys.sent_as(sent, now))
         {
             return if became == sent {
@@ -104,7 +113,7 @@ impl<'a> Books<'a> {
             Enqueued::Replaced(id) => self.replaced(id, sent, event),
             Enqueued::Duplicate | Enqueued::Existing(_) => {}
         }
-        if let Some(span) = self.message(sent).and_then(|message| message.remembered) {
+        if let Some(span) = self.remembered(sent) {
             let keys = self.keys.entry(queue.clone()).or_default();
             keys.remember(sent, answer.id(sent), event.now.plus(span), event.now);
         }
