@@ -1,6 +1,7 @@
 //! What is kept of a failure: for the sender, and with more of it beside a dead letter.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -110,9 +111,13 @@ pub struct FailedRun {
     /// When the worker claimed the task, by the broker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Millis>,
-    /// How long the body ran, in milliseconds, by the worker's clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ran_ms: Option<u64>,
+    /// How long the body ran, by the worker's clock; whole milliseconds in what is stored.
+    #[serde(
+        rename = "ran_ms",
+        with = "span",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ran: Option<Duration>,
     /// Where the body panicked: `FILE:LINE:COLUMN`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
@@ -184,9 +189,35 @@ impl fmt::Display for Failure {
     }
 }
 
+/// A span in milliseconds.
+mod span {
+    use std::time::Duration;
+
+    use serde::de::{Deserialize, Deserializer};
+    use serde::ser::{Serialize, Serializer};
+
+    use crate::time::span_ms;
+
+    #[expect(clippy::ref_option, reason = "serde hands the field over like this")]
+    pub(super) fn serialize<S: Serializer>(
+        span: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        span.map(span_ms).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        value: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let ms = Option::<u64>::deserialize(value)?;
+        Ok(ms.map(Duration::from_millis))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::ms;
 
     fn known() -> Failure {
         let mut failure = Failure::new(FailureKind::Panic, "boom");
@@ -194,6 +225,7 @@ mod tests {
         *failure.run_mut() = FailedRun {
             attempt: Some(3),
             claimed_at: Some(Millis::new(1_000_000_000_000)),
+            ran: Some(ms(250)),
             location: Some("src/mail.rs:7:5".to_owned()),
             ..FailedRun::default()
         };
@@ -209,6 +241,20 @@ mod tests {
             assert_eq!(Failure::decode(&failure.encode()), failure);
         }
         assert_eq!(Failure::decode(b"\xc1").kind, FailureKind::Other);
+    }
+
+    #[test]
+    fn the_span_of_a_run_is_a_number_of_milliseconds_in_what_is_stored() {
+        let run = FailedRun {
+            ran: Some(ms(250)),
+            ..FailedRun::default()
+        };
+        let stored = rmp_serde::to_vec_named(&run).unwrap();
+        let number = std::collections::BTreeMap::from([("ran_ms", 250)]);
+        assert_eq!(stored, rmp_serde::to_vec_named(&number).unwrap());
+        assert_eq!(rmp_serde::from_slice::<FailedRun>(&stored).unwrap(), run);
+        let none = rmp_serde::to_vec_named(&FailedRun::default()).unwrap();
+        assert_eq!(none, b"\x80");
     }
 
     #[test]

@@ -279,8 +279,7 @@ fn note_run(failure: &mut Failure, held: &held::Held, now: std::time::Instant) {
     run.pid = Some(std::process::id());
     run.claimed_at = Some(held.fence.claimed_at);
     if let held::Stage::Running { began, .. } = held.stage {
-        let ran = now.saturating_duration_since(began);
-        run.ran_ms = u64::try_from(ran.as_millis()).ok();
+        run.ran = Some(now.saturating_duration_since(began));
     }
 }
 

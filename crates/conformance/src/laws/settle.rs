@@ -2,7 +2,7 @@
 
 use lovage_core::{
     BATCH_MAX, Envelope, Failure, FailureKind, Fence, Inspect, Outcome, Parked, Place, Settlement,
-    TaskId, Verdict, WorkerId, secs,
+    TaskId, Verdict, WorkerId, ms, secs,
 };
 
 use crate::world::{bury, done, ids_of};
@@ -90,7 +90,7 @@ pub async fn a_buried_task_is_kept_with_its_reason(harness: impl Harness) {
         ..Failure::new(FailureKind::Panic, "boom")
     };
     let run = failure.run_mut();
-    (run.attempt, run.ran_ms) = (Some(3), Some(250));
+    (run.attempt, run.ran) = (Some(3), Some(ms(250)));
     (run.host, run.backtrace) = (Some("worker-7".into()), Some("0: main".repeat(1000)));
     let verdict = Verdict::Bury(failure.clone());
     world.settle_one(worker, &delivery, verdict).await;

@@ -1,12 +1,13 @@
 //! What a server says of itself, and what is to be made of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Finding, FindingKind};
-use crate::time::Millis;
+use crate::time::{Millis, secs};
 
 /// So much may the clocks of a server and of a host differ before people are confused by it.
-const CLOCKS_APART_MS_MAX: u64 = 5_000;
+const CLOCKS_APART_MAX: Duration = secs(5);
 
 /// What a server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -19,8 +20,8 @@ pub struct ServerLook {
     pub config: BTreeMap<String, String>,
     /// What it did not answer, with the reason.
     pub untold: Vec<String>,
-    /// By how many milliseconds its clock differs from this host's, when it was asked.
-    pub clock_apart_ms: Option<u64>,
+    /// By how much its clock differs from this host's, when it was asked.
+    pub clock_apart: Option<Duration>,
 }
 
 impl ServerLook {
@@ -96,13 +97,13 @@ impl ServerLook {
                 format!("{version} is too old: 6.2 is the oldest that is supported"),
             );
         }
-        if let Some(apart) = self.clock_apart_ms
-            && CLOCKS_APART_MS_MAX < apart
+        if let Some(apart) = self.clock_apart
+            && CLOCKS_APART_MAX < apart
         {
             say(
                 FindingKind::Clock,
                 format!(
-                    "its clock and this host's differ by {apart} ms: no task is affected, who reads logs may be"
+                    "its clock and this host's differ by {apart:?}: no task is affected, who reads logs may be"
                 ),
             );
         }
@@ -136,11 +137,7 @@ impl ServerLook {
 
     /// Notes what its clock showed between two looks at this host's.
     pub fn compare_clocks(&mut self, before: Millis, theirs: Millis, after: Millis) {
-        let apart = theirs
-            .get()
-            .saturating_sub(after.get())
-            .max(before.get().saturating_sub(theirs.get()));
-        self.clock_apart_ms = Some(apart);
+        self.clock_apart = Some(theirs.since(after).max(before.since(theirs)));
     }
 
     /// How many replicas answer in time, where that counts; else how many are connected.
@@ -255,7 +252,7 @@ mod tests {
         look.compare_clocks(early, Millis::new(105_000), late);
         assert_eq!(kinds(&look), []);
         look.compare_clocks(early, Millis::new(94_000), late);
-        assert_eq!(look.clock_apart_ms, Some(6_000));
+        assert_eq!(look.clock_apart, Some(secs(6)));
         assert_eq!(kinds(&look), [FindingKind::Clock]);
     }
 }

@@ -126,7 +126,7 @@ async fn a_panic_of_any_kind_is_a_failure_of_its_task_alone() {
         assert!(location.contains("worker/support.rs:"), "{location}");
         assert_eq!((run.attempt, run.losses), (Some(1), Some(0)));
         assert_eq!(run.pid, Some(std::process::id()));
-        assert!(run.worker.is_some() && run.claimed_at.is_some() && run.ran_ms.is_some());
+        assert!(run.worker.is_some() && run.claimed_at.is_some() && run.ran.is_some());
 
         let id = stand.send(Act::Succeed).await;
         assert!(
