@@ -41,8 +41,8 @@ use lovage_worker::Entry;
 
 /// Runs tasks and ends the process where it is a child of the process lane; else returns at once.
 ///
-/// To be called early in `main`: after logging is set up, before anything that only one process can do. Its tasks find
-/// no states; see [`init_with`].
+/// To be called early in `main`: after logging is set up, before anything that only one process can do. A child knows the
+/// tasks of `#[task]` that are linked into the program, and no others. They find no states; see [`init_with`].
 pub fn init() {
     init_with(|| ready(Ok(States::new())));
 }

@@ -19,6 +19,7 @@ pub(crate) struct Children;
 pub(crate) struct Work {
     pub(crate) context: TaskContext,
     pub(crate) start: Arc<Start>,
+    #[expect(dead_code, reason = "nothing runs here that could be held to it")]
     pub(crate) memory: Option<u64>,
 }
 
