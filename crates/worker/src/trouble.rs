@@ -1,6 +1,6 @@
 //! A broker that does not work: left alone for a growing while, and said once a worker, however many loops meet it.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use lovage_core::{BrokerError, QueueName, ms, secs};
@@ -14,37 +14,67 @@ const PAUSE_MAX: Duration = secs(2);
 /// So many failures in a row of a loop that is not counted are said, unless an outage explains them.
 const ALONE_AFTER: u32 = 10;
 
-/// The loops that meet one outage meet it within this span, as a rule. A loop that comes to fail later than that has
-/// another one to tell of: of a cluster one node may have been away before all are.
-const MET_WITHIN: Duration = secs(30);
+/// The shortest span within which the loops of a worker meet one outage. It is the lease where that is longer, as some
+/// look only a few times in each.
+const MET_WITHIN_MIN: Duration = secs(30);
 
 /// The outages that one worker's loops wait out: those loops that ask the broker again and again whatever the worker
 /// does, as others may not come to find that it works again. The first to meet one says so, and the last to leave it.
-#[derive(Debug, Default)]
-pub(crate) struct Outages(Mutex<Vec<Weak<Outage>>>);
-
-/// One of them, held by each loop that waits it out: since when it has lasted.
+///
+/// A loop that comes to fail later than the others has another one to tell of: of a cluster one node may have been away
+/// before all are.
 #[derive(Debug)]
-struct Outage(Instant);
+pub(crate) struct Outages {
+    met_within: Duration,
+    /// Since when each lasts, and who waits it out.
+    present: Mutex<Vec<(Instant, Weak<Outage>)>>,
+}
+
+#[cfg(test)]
+impl Default for Outages {
+    fn default() -> Self {
+        Self::new(Duration::ZERO)
+    }
+}
+
+/// One of them, held by each loop that waits it out.
+#[derive(Debug)]
+struct Outage;
 
 impl Outages {
+    pub(crate) fn new(lease: Duration) -> Self {
+        Self {
+            met_within: lease.max(MET_WITHIN_MIN),
+            present: Mutex::default(),
+        }
+    }
+
     /// The outage that a loop has met now, and whether it is the first.
     fn meet(&self) -> (Arc<Outage>, bool) {
-        let mut outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        outages.retain(|outage| 0 < outage.strong_count());
-        let newest = outages.last().and_then(Weak::upgrade);
-        if let Some(newest) = newest.filter(|newest| newest.0.elapsed() <= MET_WITHIN) {
-            return (newest, false);
+        let mut present = self.present();
+        present.retain(|(_, outage)| 0 < outage.strong_count());
+        let newest = present.last();
+        // An old one is not touched: its last loop must find that it is the last.
+        let newest = newest.filter(|(began, _)| began.elapsed() <= self.met_within);
+        if let Some(outage) = newest.and_then(|(_, outage)| outage.upgrade()) {
+            return (outage, false);
         }
-        let outage = Arc::new(Outage(Instant::now()));
-        outages.push(Arc::downgrade(&outage));
+        let outage = Arc::new(Outage);
+        present.push((Instant::now(), Arc::downgrade(&outage)));
         (outage, true)
     }
 
     /// How many loops wait.
     fn waiting(&self) -> usize {
-        let outages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        outages.iter().map(Weak::strong_count).sum()
+        let present = self.present();
+        present
+            .iter()
+            .map(|(_, outage)| outage.strong_count())
+            .sum()
+    }
+
+    fn present(&self) -> MutexGuard<'_, Vec<(Instant, Weak<Outage>)>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_outage_lasts_until_the_last_loop_is_served_again() {
-        let outages = Arc::new(Outages::default());
+        let outages = Arc::new(Outages::new(secs(60)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let mut loops: Vec<Trouble> = (0..5).map(|_| Trouble::new(&outages)).collect();
@@ -201,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_may_never_ask_again_neither_begins_an_outage_nor_keeps_it_going() {
-        let outages = Arc::new(Outages::default());
+        let outages = Arc::new(Outages::new(secs(60)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let mut bell = Trouble::uncounted(&outages);
@@ -218,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_alone_goes_on_failing_is_told_once_no_outage_explains_it() {
-        let outages = Arc::new(Outages::default());
+        let outages = Arc::new(Outages::new(secs(60)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let (mut claims, mut renewals) = (Trouble::uncounted(&outages), Trouble::new(&outages));
@@ -236,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_is_back_and_refuses_is_told_as_refusing() {
-        let outages = Arc::new(Outages::default());
+        let outages = Arc::new(Outages::new(secs(60)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let wrong = BrokerError::Misconfigured(TransportError::new("NOPERM"));
@@ -250,20 +280,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_of_all_is_told_though_one_loop_has_failed_for_long() {
-        let outages = Arc::new(Outages::default());
+        let outages = Arc::new(Outages::new(secs(60)));
         let mut of_dead_node = Trouble::new(&outages);
         let mut others: Vec<Trouble> = (0..3).map(|_| Trouble::new(&outages)).collect();
         assert!(of_dead_node.change(Some(Kind::Away)));
         for _ in 0..2 {
-            tokio::time::advance(MET_WITHIN + ms(1)).await;
-            let mut told = |kind| {
-                others
-                    .iter_mut()
-                    .map(|own| own.change(kind))
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(told(Some(Kind::Away)), [true, false, false]);
-            assert_eq!(told(None), [false, false, true]);
+            tokio::time::advance(secs(61)).await;
+            let mut told = Vec::new();
+            for own in &mut others {
+                told.push(own.change(Some(Kind::Away)));
+                tokio::time::advance(secs(20)).await;
+            }
+            assert_eq!(told, [true, false, false]);
+            let told: Vec<_> = others.iter_mut().map(|own| own.change(None)).collect();
+            assert_eq!(told, [false, false, true]);
         }
         assert!(of_dead_node.change(None));
     }

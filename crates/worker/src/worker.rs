@@ -34,6 +34,7 @@ use crate::shutdown::{self, Command, Commander, Stage};
 use crate::stats::{Counters, NotReady, Stats};
 use crate::tenure::Seat;
 use crate::triage::Tasks;
+use crate::trouble::Outages;
 use crate::watchdog::Heartbeat;
 
 /// A runtime that runs nothing for longer than this is not alive.
@@ -160,7 +161,7 @@ where
         tell_tasks(&tasks, &queues, &settings);
 
         let names = queues.names();
-        let outages = Arc::default();
+        let outages = Arc::new(Outages::new(settings.lease));
         let seat = |name| Arc::new(Seat::new(name, &outages));
         let seats: Arc<[Arc<Seat>]> = names.into_iter().map(seat).collect();
         let shared = Arc::new(Shared::new(Arc::clone(&seats)));

@@ -29,15 +29,15 @@ pub(crate) async fn callbacks(
     Ok(owed)
 }
 
-/// The first partition is told of all: a task that was sent while the queue had lost its division is there, wherever its
-/// id belongs.
+/// The first partition is told last, and of all: a task that was sent while the queue had lost its division is there,
+/// wherever its id belongs.
 pub(crate) async fn called_back(
     shared: &Shared,
     queue: &QueueName,
     deaths: &[(TaskId, Millis)],
 ) -> Result<(), BrokerError> {
     let parts = shared.parts(queue).await?;
-    for (number, part) in parts.iter().enumerate() {
+    for (number, part) in parts.iter().enumerate().rev() {
         let own = deaths
             .iter()
             .filter(|(id, _)| number == 0 || part_of(&parts, *id) == number);

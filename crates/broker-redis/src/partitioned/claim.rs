@@ -25,17 +25,22 @@ pub(crate) async fn claim(
     max: NonZeroU16,
 ) -> Result<Claim, BrokerError> {
     for _ in 0..ANEW_MAX {
-        let answer = match shared.divisions.several(queue) {
-            None => transitions::claim(shared, &Part::whole(queue), worker, max).await?,
+        let (claim, moved) = match shared.divisions.several(queue) {
+            None => match transitions::claim(shared, &Part::whole(queue), worker, max).await? {
+                Answer::Here(claim) => (Some(claim), None),
+                Answer::Moved(division) => (None, Some(division)),
+            },
             Some(parts) => {
                 let claiming = Claiming::new(shared, &parts, worker, max);
                 claiming.run(shared.divisions.turn(queue)).await?
             }
         };
-        match answer {
-            Answer::Here(claim) => return Ok(claim),
-            Answer::Moved(division) => shared.told(queue, division).await?,
-        };
+        if let Some(division) = moved {
+            shared.told(queue, division).await;
+        }
+        if let Some(claim) = claim {
+            return Ok(claim);
+        }
     }
     Err(BrokerError::Refused(TransportError::new(format!(
         "queue {queue} is divided in another way each time that it is asked"
@@ -82,7 +87,8 @@ impl<'a> Claiming<'a> {
         }
     }
 
-    async fn run(mut self, turn: usize) -> Result<Answer<Claim>, BrokerError> {
+    /// What it has brought, and the division of the queue if that is another.
+    async fn run(mut self, turn: usize) -> Result<(Option<Claim>, Option<Division>), BrokerError> {
         let count = self.parts.len();
         let mut rich: Vec<usize> = (0..count).map(|place| (turn + place) % count).collect();
         let mut first = true;
@@ -173,25 +179,26 @@ impl<'a> Claiming<'a> {
 
     /// What was brought must be told, whatever else there is to say: nobody but the caller has seen it, and the rest is
     /// said again by the next renewal or claim.
-    fn end(mut self) -> Result<Answer<Claim>, BrokerError> {
+    fn end(mut self) -> Result<(Option<Claim>, Option<Division>), BrokerError> {
         if self.deliveries.is_empty() {
-            if let Some(division) = self.moved {
-                return Ok(Answer::Moved(division));
+            if self.moved.is_some() {
+                return Ok((None, self.moved));
             }
             if let Some(error) = self.error {
                 return Err(error);
             }
             if self.no_lease {
-                return Ok(Answer::Here(Claim::NoLease));
+                return Ok((Some(Claim::NoLease), None));
             }
         }
         self.deliveries
             .sort_by_key(|delivery| Reverse(edit::priority(&delivery.bytes)));
-        Ok(Answer::Here(Claim::Granted(Batch {
+        let claim = Claim::Granted(Batch {
             deliveries: self.deliveries,
             held: self.held.iter().sum(),
             now: self.now,
             next_due: self.next_due.into_iter().flatten().min(),
-        })))
+        });
+        Ok((Some(claim), self.moved))
     }
 }

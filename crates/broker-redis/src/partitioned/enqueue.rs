@@ -20,7 +20,7 @@ pub(crate) async fn enqueue(
     if shared.divisions.several(queue).is_none() {
         match transitions::enqueue(shared, &Part::whole(queue), &tasks, wanted).await? {
             Answer::Here(answers) => return Ok(answers),
-            Answer::Moved(division) => shared.told(queue, division).await?,
+            Answer::Moved(division) => shared.told(queue, division).await,
         };
     }
     to_parts(shared, queue, tasks, wanted).await
@@ -101,10 +101,10 @@ impl Sending<'_> {
                     }
                     self.confirmed(stored.by);
                 }
-                Ok(Answer::Moved(division)) => match shared.told(self.queue, division).await {
-                    Ok(_) => moved.extend(own),
-                    Err(error) => self.failed(error.into()),
-                },
+                Ok(Answer::Moved(division)) => {
+                    shared.told(self.queue, division).await;
+                    moved.extend(own);
+                }
                 Err(error) => self.failed(error),
             }
         }

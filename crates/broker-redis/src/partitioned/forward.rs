@@ -45,10 +45,10 @@ pub(crate) async fn forward(
                     total.stored += stored.stored;
                     total.known += stored.known;
                 }
-                Ok(Answer::Moved(division)) => match shared.told(queue, division).await {
-                    Ok(_) => left.extend(own),
-                    Err(error) => failed = Some(error.into()),
-                },
+                Ok(Answer::Moved(division)) => {
+                    shared.told(queue, division).await;
+                    left.extend(own);
+                }
                 Err(error) => failed = Some(in_queue(error, queue)),
             }
         }

@@ -168,7 +168,6 @@ async fn each_verb_of_who_knows_a_division_writes_it_again() {
     for verb in 0..6 {
         take_back(&server).await;
         match verb {
-            // One that brings something leaves it to the next.
             0 => drop(claim(&broker, worker, 1).await),
             1 => drop(broker.counts(&mail()).await.unwrap()),
             // Of these at least one goes to the first partition.
@@ -182,6 +181,24 @@ async fn each_verb_of_who_knows_a_division_writes_it_again() {
 }
 
 #[tokio::test]
+async fn a_claim_that_brings_something_writes_the_division_again_as_well() {
+    let server = RedisServer::start().await;
+    let broker = connect(&server).await;
+    divide(&broker, 4).await;
+    let worker = worker(&broker).await;
+    while stored(&server, 1).await.len() < 8 {
+        send(&broker, 4).await;
+    }
+    take_back(&server).await;
+    let late = send(&connect(&server).await, 1).await;
+    let held = claim(&broker, worker, 8).await;
+    assert_ne!(held, []);
+    let mut found = claim(&broker, worker, 100).await;
+    found.extend(held);
+    assert!(found.iter().any(|held| held.id == late[0]));
+}
+
+#[tokio::test]
 async fn a_division_that_is_written_again_shares_the_bound_out_again() {
     let server = RedisServer::start().await;
     let broker = connect(&server).await;
@@ -190,7 +207,13 @@ async fn a_division_that_is_written_again_shares_the_bound_out_again() {
     take_back(&server).await;
     let whole = ["HSET", META, "bound", "1000"];
     server.cli::<()>(&whole).await.unwrap();
+    let other = format!("{}:meta", tag(2));
+    server.cli::<()>(&["RENAME", &other, "away"]).await.unwrap();
+    server.cli::<()>(&["SET", &other, "x"]).await.unwrap();
+    // It is no reason to refuse an answer.
     assert_eq!(broker.partitions(&mail()).await.unwrap(), of(4));
+    server.cli::<()>(&["RENAME", "away", &other]).await.unwrap();
+    divide(&broker, 4).await;
     assert_eq!(bounds(&server).await, [Some(250); 4]);
 }
 

@@ -268,9 +268,13 @@ impl<'a> Drain<'a> {
     }
 }
 
-/// The entries at the head that may go in one call.
+/// The entries at the head that may go in one call. A second copy of a task waits until the first is done with: while one
+/// is on its way, the other is certain to be sent.
 fn batch(head: Head, wanted: Durability) -> Vec<(u64, Encoded)> {
-    let fits = |entry: &Entry| entry.wanted == wanted && !entry.task.acks_early();
+    let mut ids = HashSet::new();
+    let mut fits = |entry: &Entry| {
+        entry.wanted == wanted && !entry.task.acks_early() && ids.insert(entry.task.id())
+    };
     head.into_iter()
         .map_while(|(number, entry)| entry.ok().map(|entry| (number, entry)))
         .take_while(|(_, entry)| fits(entry))
@@ -366,6 +370,46 @@ mod tests {
         assert!(keeper.change(sent).await.expect("the disk works"));
         drop(sending);
         assert_eq!(tasks_with_it().await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_id_is_kept_twice_at_most_however_often_it_is_sent_to_a_silent_broker() {
+        let (_folder, keeper) = kept(Vec::new()).await;
+        let entry = entry();
+        let send = async || {
+            let kept = keeper.append(&queue(), vec![entry.clone()]).await;
+            kept.expect("there is room");
+        };
+        send().await;
+        for _ in 0..20 {
+            let head = keeper.head(&queue(), BATCH_MAX, BATCH_BYTES_MAX).await;
+            let batch = batch(head.expect("the disk works"), Durability::NONE);
+            assert_eq!(batch.len(), 1);
+            let sending = keeper.sends(&queue(), batch[0].0);
+            send().await;
+            send().await;
+            drop(sending);
+            send().await;
+            assert_eq!(keeper.stats().tasks, 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_put_back_hides_no_later_copy() {
+        let entry = entry();
+        let (_folder, keeper) = kept(vec![entry.clone()]).await;
+        let send = async || {
+            let kept = keeper.append(&queue(), vec![entry.clone()]).await;
+            kept.expect("there is room");
+        };
+        let aside = Change::SetAside(queue(), 0, IN_DOUBT.to_owned());
+        assert!(keeper.change(aside).await.expect("the disk works"));
+        send().await;
+        assert!(keeper.put_back(&queue(), 0).await.expect("the disk works"));
+        let gone = Change::Remove(queue(), vec![0]);
+        assert!(keeper.change(gone).await.expect("the disk works"));
+        send().await;
+        assert_eq!(keeper.stats().tasks, 1);
     }
 
     #[tokio::test]

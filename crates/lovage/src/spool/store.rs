@@ -97,9 +97,10 @@ impl Index {
 
     fn add(&mut self, queue: &QueueName, number: u64, bytes: usize, entry: Option<&Entry>) {
         let waiting = self.waiting.entry(queue.clone()).or_default();
-        waiting
-            .ids
-            .extend(entry.map(|entry| (entry.task.id(), number)));
+        if let Some(entry) = entry {
+            let last = waiting.ids.entry(entry.task.id()).or_default();
+            *last = number.max(*last);
+        }
         let spooled_at = entry.map_or(Millis::MAX, |entry| entry.spooled_at);
         waiting.entries.insert(number, (bytes, spooled_at));
         self.tasks += 1;

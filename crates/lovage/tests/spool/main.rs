@@ -232,6 +232,8 @@ async fn an_id_that_waits_is_one_task_however_often_it_is_sent() {
         // Nobody knows whether the queue has it already.
         assert!(sent.is_spooled() && !sent.is_new());
     }
+    // The second is kept beside the first where that was just being sent.
+    assert!(spool(&client).stats().tasks <= 2);
     stage.open();
     emptied(&client).await;
     assert_eq!(stage.ready("default").await, [id]);
