@@ -39,20 +39,20 @@ const PASSING: [&str; 15] = [
     "max number of clients reached",
 ];
 /// Codes, and texts without a code of their own, of errors that somebody must mend.
-const LASTING: [&str; 12] = [
+const LASTING: [&str; 10] = [
     "NOAUTH",
     "WRONGPASS",
     "NOPERM",
     "WRONGTYPE",
     "NOPROTO",
     "CROSSSLOT",
-    "can't run this command",
-    "can't access at least one of the keys",
     "unknown command",
     "DENIED",
     "invalid DB index",
     "Error compiling script",
 ];
+/// How it begins what a script is refused because of its user, without a code of its own: up to Redis 7.0, and since 7.2.
+const DENIED_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failure in script"];
 
 pub(crate) fn meaning(error: &RedisError) -> Meaning {
     if !is_answer(error) {
@@ -74,10 +74,8 @@ pub(crate) fn meaning(error: &RedisError) -> Meaning {
     }
     // Redis 6.2 wraps the error of a command inside a script: the code proper stands in the text.
     let text = error.to_string();
-    if LASTING
-        .iter()
-        .any(|part| *part == code || text.contains(part))
-    {
+    let is_lasting = |part: &&str| *part == code || text.contains(part);
+    if is_denied(error) || LASTING.iter().any(is_lasting) {
         return Meaning::Misconfigured;
     }
     if PASSING.iter().any(|part| text.contains(part)) {
@@ -90,9 +88,8 @@ pub(crate) fn meaning(error: &RedisError) -> Meaning {
 /// Whether the user may not do this: run the command, use its keys or its channels, by itself or inside a script.
 pub(crate) fn is_denied(error: &RedisError) -> bool {
     let text = error.to_string();
-    let in_script = ["can't run this command", "can't access at least one of the"];
-    is_answer(error)
-        && (error.code() == Some("NOPERM") || in_script.iter().any(|part| text.contains(part)))
+    let in_script = DENIED_IN_SCRIPT.iter().any(|part| text.contains(part));
+    is_answer(error) && (in_script || error.code() == Some("NOPERM"))
 }
 
 /// Whether Redis itself answered, if only with an error: what it was asked before and after is in step.
@@ -282,6 +279,26 @@ mod tests {
             ),
             (
                 "NOPERM this user has no permissions to run the 'hget' command",
+                Meaning::Misconfigured,
+            ),
+            // Redis 6.2, 7.0, 7.2 and later; Valkey 9.1.
+            (
+                "ERR Error running script (call to f_5f): @user_script:1: @user_script: 1: The user executing the script \
+                 can't publish to the channel mentioned in the command",
+                Meaning::Misconfigured,
+            ),
+            (
+                "ERR The user executing the script can't access at least one of the keys mentioned in the command \
+                 arguments script: 5f, on @user_script:1.",
+                Meaning::Misconfigured,
+            ),
+            (
+                "ERR ACL failure in script: User app has no permissions to run the 'hget' command script: 5f, on \
+                 @user_script:1.",
+                Meaning::Misconfigured,
+            ),
+            (
+                "ERR ACL failure in script: No permissions to access database script: 5f, on @user_script:1.",
                 Meaning::Misconfigured,
             ),
             ("ERR max number of clients reached", Meaning::Refused),

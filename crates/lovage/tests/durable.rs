@@ -1,4 +1,4 @@
-//! Sends that a replica confirms: with one that follows, one that is frozen, none, and one that takes over.
+//! Sends that replicas confirm, with one that follows, one that is frozen, none, and one that takes over; or disks.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -26,15 +26,14 @@ async fn client(server: &RedisServer) -> Client {
     client.await.expect("it answers")
 }
 
-/// How often the server was asked for a confirmation.
-async fn questions(server: &RedisServer) -> u64 {
+/// How often the server was asked for a confirmation, by `wait` or `waitaof`.
+async fn questions(server: &RedisServer, command: &str) -> u64 {
     let stats: String = server
         .cli(&["INFO", "commandstats"])
         .await
         .expect("it answers");
-    let line = stats
-        .lines()
-        .find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
+    let calls = format!("cmdstat_{command}:calls=");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&calls));
     line.and_then(|line| line.split(',').next()?.parse().ok())
         .unwrap_or(0)
 }
@@ -143,7 +142,7 @@ async fn sends_that_meet_are_confirmed_together() {
     let replica = primary.replica().await;
     let client = client(&primary).await;
     replica.pause();
-    let before = questions(&primary).await;
+    let before = questions(&primary, "wait").await;
     let mut sends = JoinSet::new();
     for order in 0..500 {
         sends.spawn(
@@ -159,23 +158,76 @@ async fn sends_that_meet_are_confirmed_together() {
         sent.unwrap();
     }
     // The first alone, the others together; for each a question whether it can be asked.
-    let asked = questions(&primary).await - before;
+    let asked = questions(&primary, "wait").await - before;
     assert!(asked <= 10, "{asked} questions for 500 sends");
+}
+
+/// Whether the server is too old for confirmations on disk: then it must refuse, and store nothing.
+async fn refuses_fsync(server: &RedisServer, client: &Client) -> bool {
+    let knows = server.cli::<Vec<u64>>(&["WAITAOF", "0", "0", "1"]).await;
+    if knows.is_ok() {
+        return false;
+    }
+    let sent = client.send(charge(0)).durable(Durability::NONE.fsync());
+    let sent = sent.await;
+    assert!(matches!(sent, Err(SendError::Misconfigured(_))), "{sent:?}");
+    let counts = client.counts("default").await.expect("it answers");
+    assert_eq!(counts.ready, 0);
+    true
 }
 
 #[tokio::test]
 async fn a_confirmation_on_disk_is_given_or_refused_before_anything_is_stored() {
     let primary = RedisServer::builder().appendonly("everysec").start().await;
     let client = client(&primary).await;
-    let wanted = Durability::replicas(0).fsync().within(LONG);
-    let knows = primary.cli::<Vec<u64>>(&["WAITAOF", "0", "0", "1"]).await;
-    let sent = client.send(charge(1)).durable(wanted).await;
-    if knows.is_err() {
-        assert!(matches!(sent, Err(SendError::Misconfigured(_))), "{sent:?}");
-        assert_eq!(client.counts("default").await.unwrap().ready, 0);
-    } else {
-        sent.unwrap();
+    if refuses_fsync(&primary, &client).await {
+        return;
     }
+    let before = questions(&primary, "waitaof").await;
+    let wanted = Durability::NONE.fsync().within(LONG);
+    client.send(charge(1)).durable(wanted).await.unwrap();
+    // Whether it can be asked, and whether it is there.
+    assert_eq!(questions(&primary, "waitaof").await - before, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_never_syncs_confirms_nothing_on_disk() {
+    let primary = RedisServer::builder().appendonly("no").start().await;
+    let client = client(&primary).await;
+    if refuses_fsync(&primary, &client).await {
+        return;
+    }
+    let wanted = Durability::NONE.fsync().within(SHORT);
+    let error = client.send(charge(1)).durable(wanted).await.unwrap_err();
+    let SendError::NotConfirmed { by, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert!(!by.fsynced);
+    assert_eq!(client.counts("default").await.unwrap().ready, 1);
+}
+
+#[tokio::test]
+async fn a_replica_confirms_on_disk_where_it_keeps_a_file() {
+    let primary = RedisServer::builder().appendonly("always").start().await;
+    let client = client(&primary).await;
+    if refuses_fsync(&primary, &client).await {
+        return;
+    }
+    let replica = primary.replica().await;
+    let wanted = Durability::replicas(1).fsync();
+    let without = client.send(charge(1)).durable(wanted.within(SHORT)).await;
+    let Err(SendError::NotConfirmed { by, .. }) = without else {
+        panic!("{without:?}");
+    };
+    assert_eq!((by.replicas, by.fsynced), (0, true));
+
+    let keep_one = ["CONFIG", "SET", "appendonly", "yes"];
+    replica.cli::<()>(&keep_one).await.unwrap();
+    client
+        .send(charge(2))
+        .durable(wanted.within(LONG))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a user may not do, and must.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::{fmt, iter};
 
 use redis::{Cmd, Value};
 
@@ -51,6 +51,35 @@ impl Probe {
     }
 }
 
+/// With how many keys it is tried whether a command is allowed. Where none of them is, Redis 8.6 leaves open whether the
+/// command is, and it is named too.
+const KEYS_TRIED: usize = 4;
+
+/// What a command takes at least, so that a server that counts the words, as Redis 8.6 does, says whether it is allowed.
+enum Takes {
+    /// A key, and so many numbers.
+    Key(usize),
+    /// A channel, and so many numbers.
+    Channel(usize),
+    Numbers(usize),
+}
+
+fn takes(command: &str) -> Takes {
+    match command {
+        "cluster|slots" | "info" | "ping" | "role" | "time" | "unwatch" => Takes::Numbers(0),
+        "config|get" | "scan" | "select" => Takes::Numbers(1),
+        "wait" => Takes::Numbers(2),
+        "waitaof" => Takes::Numbers(3),
+        "subscribe" => Takes::Channel(0),
+        "publish" => Takes::Channel(1),
+        "del" | "exists" | "get" | "hkeys" | "hlen" | "hrandfield" | "hvals" | "llen" | "lpop"
+        | "pttl" | "srandmember" | "type" | "zcard" => Takes::Key(0),
+        "hset" | "hsetnx" | "lrange" | "lrem" | "ltrim" | "zadd" | "zcount" | "zrange"
+        | "zrangebylex" | "zrangebyscore" => Takes::Key(2),
+        _ => Takes::Key(1),
+    }
+}
+
 fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).into()
 }
@@ -62,17 +91,23 @@ impl Acl {
             SCRIPTS.map(|command| Probe::new(self.selector(), [words([command, "", "1", &key])]))
         });
         let keys = self.keys();
-        // A command without arguments asks for itself alone; but for SET, whose key Redis reads unseen.
+        let channels: Vec<String> = self.channels().collect();
+        let both = keys.iter().filter(|(access, _)| *access == Access::Both);
+        let tried: Vec<&String> = both.map(|(_, key)| key).take(KEYS_TRIED).collect();
         let commands = self.commands().map(|command| {
-            let words_of = |command: &str| command.split('|').map(str::to_owned).collect();
-            let asked: Vec<Vec<String>> = match command {
-                "set" => keys
-                    .iter()
-                    .filter(|(access, _)| *access != Access::Read)
-                    .map(|(_, key)| words(["set", key, ""]))
-                    .collect(),
-                command => vec![words_of(command)],
+            let (about, numbers): (Vec<_>, _) = match takes(command) {
+                Takes::Key(numbers) => (tried.iter().copied().map(Some).collect(), numbers),
+                Takes::Channel(numbers) => (channels.iter().map(Some).collect(), numbers),
+                Takes::Numbers(numbers) => (vec![None], numbers),
             };
+            let name = || command.split('|').map(str::to_owned);
+            let whole = |about: Option<&String>| {
+                let numbers = iter::repeat_n("0".to_owned(), numbers);
+                name().chain(about.cloned()).chain(numbers).collect()
+            };
+            // A name alone asks for nothing else, where the server takes it; but for SET, whose key it reads unseen.
+            let alone = (command != "set").then(|| name().collect());
+            let asked = about.into_iter().map(whole).chain(alone);
             Probe::new(format!("+{command}"), asked)
         });
         // Two commands that each role has: one of them may be among what is missing.
@@ -87,10 +122,10 @@ impl Acl {
             let write = (*access != Access::Read).then(|| Probe::new(rule, write));
             read.into_iter().chain(write)
         });
-        let channels = self.channels().map(|channel| {
+        let channels = channels.iter().map(|channel| {
             let publish = [
-                words(["publish", &channel, ""]),
-                words(["subscribe", &channel]),
+                words(["publish", channel, ""]),
+                words(["subscribe", channel]),
             ];
             Probe::new(format!("&{channel}"), publish)
         });
@@ -132,4 +167,34 @@ pub(crate) fn lacking(probes: Vec<Probe>, answer: Value) -> Vec<String> {
         }
     }
     rules
+}
+
+#[cfg(test)]
+mod tests {
+    use lovage_test_redis::RedisServer;
+
+    use crate::acl::Role;
+
+    use super::*;
+
+    /// Redis 8.6 says nothing of a command with too few or too many.
+    #[tokio::test]
+    async fn each_command_is_asked_about_with_as_many_words_as_it_takes() {
+        let server = RedisServer::start().await;
+        for probe in Acl::of(Role::ALL).fsync().probes() {
+            let words = probe.commands.first().unwrap();
+            let name = probe.rule.strip_prefix('+').unwrap_or(&words[0]);
+            let told: Vec<Value> = server.cli(&["COMMAND", "INFO", name]).await.unwrap();
+            // Nothing, where the server does not know it.
+            let Some(Value::Array(told)) = told.first() else {
+                continue;
+            };
+            let Some(Value::Int(arity)) = told.get(1) else {
+                panic!("{told:?} has no arity");
+            };
+            let count = i64::try_from(words.len()).unwrap();
+            let enough = count == *arity || (*arity < 0 && -arity <= count);
+            assert!(enough, "{words:?} for an arity of {arity}");
+        }
+    }
 }

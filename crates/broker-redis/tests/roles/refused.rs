@@ -96,8 +96,8 @@ async fn each_is_refused(server: &RedisServer, user: &str, commands: &[&str]) {
         let error = answer.as_ref().err();
         let text = error.map(ToString::to_string).unwrap_or_default();
         let refused = error.and_then(|error| error.code()) == Some("NOPERM")
-            || text.contains("can't run this command")
-            || text.contains("can't access at least one of the keys");
+            || text.contains("The user executing the script can't")
+            || text.contains("ACL failure in script");
         assert!(refused, "{user}: {command}: {answer:?}");
     }
 }
