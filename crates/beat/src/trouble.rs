@@ -22,7 +22,7 @@ impl Trouble {
     pub(crate) fn failed(&mut self, verb: &'static str, error: &BrokerError) -> Duration {
         if self.failures == 0 {
             if matches!(error, BrokerError::Misconfigured(_)) {
-                tracing::error!(verb, %error, "the broker refuses; trying again until it is mended");
+                tracing::error!(verb, %error, "the broker refuses; trying again until somebody acts");
             } else {
                 tracing::warn!(verb, %error, "the broker does not work; trying again");
             }

@@ -92,7 +92,7 @@ impl Access {
         // The library would leave the user out, and the connection be that of another one, `default`.
         if user.username().is_some() && user.password().is_none() {
             return Err(refused(format!(
-                "a user is named for {} without a password: name both, or neither",
+                "a user is named for {} without a password: name both, or neither and be the user `default`; a user with `nopass` takes any password",
                 info.addr()
             )));
         }

@@ -88,7 +88,8 @@ impl RedisConfig {
     }
 
     /// Asks `provider` for user and password, for each connection that is made. It is called on the runtime and must not
-    /// block: one that asks a service for them does so by itself, before, and hands out what it was given last.
+    /// block: one that asks a service for them does so by itself, before, and hands out what it was given last. With
+    /// Sentinel they are for the sentinels as well, unless others are named for these, in files or in the URL.
     pub fn credentials(
         mut self,
         provider: impl Fn() -> io::Result<Credentials> + Send + Sync + 'static,

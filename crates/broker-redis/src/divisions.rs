@@ -179,32 +179,25 @@ impl Shared {
     /// The partitions of a queue, by what Redis says now.
     pub(crate) async fn parts_now(&self, queue: &QueueName) -> Result<Arc<[Part]>, BrokerError> {
         let division = transitions::partitions(self, queue).await?;
-        Ok(self.told(queue, division).await)
+        self.told(queue, division).await
     }
 
     /// The partitions of a queue, of which Redis has just said how it is divided.
     ///
     /// A division never changes. Where there is none any more, Redis has lost it, as by a failover; whoever knows it
-    /// writes it again, for what is in the other partitions would stay there.
-    pub(crate) async fn told(&self, queue: &QueueName, division: Division) -> Arc<[Part]> {
+    /// writes it again, for what is in the other partitions would stay there. Until that has succeeded the queue is
+    /// undivided to nobody who knows better, and an error here is why.
+    pub(crate) async fn told(
+        &self,
+        queue: &QueueName,
+        division: Division,
+    ) -> Result<Arc<[Part]>, BrokerError> {
         let known = self.divisions.several(queue);
         let Some(known) = known.filter(|_| division.partitions == Partitions::ONE) else {
-            return self.divisions.learn(queue, division);
+            return Ok(self.divisions.learn(queue, division));
         };
-        let (division, was_gone, bound) = match transitions::redivide(
-            self,
-            queue,
-            &known[0].division,
-        )
-        .await
-        {
-            Ok(answer) => answer,
-            // What is in the other partitions is there all the same; the next answer is the same until it is written.
-            Err(error) => {
-                tracing::debug!(%queue, %error, "the queue has lost its division, and it cannot be written again now");
-                return known;
-            }
-        };
+        let (division, was_gone, bound) =
+            transitions::redivide(self, queue, &known[0].division).await?;
         let parts = self.divisions.learn(queue, division);
         if was_gone {
             tracing::warn!(%queue, partitions = %division.partitions, "the queue had lost its division, as by a failover: it is written again");
@@ -214,7 +207,7 @@ impl Shared {
         {
             tracing::warn!(%queue, %error, "its bound is not shared out among its partitions: set it again");
         }
-        parts
+        Ok(parts)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an error of Redis means to a caller.
 
-use lovage_core::{BrokerError, TransportError};
+use lovage_core::{BrokerError, EnqueueError, TransportError};
 use redis::{ConnectionInfo, ErrorKind, RedisError};
 
 use crate::acl::Missing;
@@ -87,9 +87,23 @@ pub(crate) fn meaning(error: &RedisError) -> Meaning {
 
 /// Whether the user may not do this: run the command, use its keys or its channels, by itself or inside a script.
 pub(crate) fn is_denied(error: &RedisError) -> bool {
-    let text = error.to_string();
-    let in_script = DENIED_IN_SCRIPT.iter().any(|part| text.contains(part));
+    let in_script = is_denied_in_script(&error.to_string());
     is_answer(error) && (in_script || error.code() == Some("NOPERM"))
+}
+
+fn is_denied_in_script(text: &str) -> bool {
+    DENIED_IN_SCRIPT.iter().any(|part| text.contains(part))
+}
+
+/// What an error of a script that stores tasks means to who sends them: one that its user was not allowed to finish may
+/// have stored them before.
+pub(crate) fn of_send(error: BrokerError) -> EnqueueError {
+    match error {
+        BrokerError::Misconfigured(source) if is_denied_in_script(&source.to_string()) => {
+            EnqueueError::Unknown(source)
+        }
+        other => other.into(),
+    }
 }
 
 /// Whether Redis itself answered, if only with an error: what it was asked before and after is in step.

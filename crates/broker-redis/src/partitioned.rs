@@ -49,7 +49,7 @@ pub(crate) async fn by_id<T, F>(
     ask: impl Fn(QueueName) -> F,
 ) -> Result<T, BrokerError>
 where
-    T: Finding,
+    T: Lookup,
     F: Future<Output = Result<T, BrokerError>>,
 {
     let name = match shared.divisions.several(queue) {
@@ -75,48 +75,48 @@ where
 }
 
 /// An answer that may say that there is no such task.
-pub(crate) trait Finding {
+pub(crate) trait Lookup {
     fn is_nothing(&self) -> bool;
 }
 
-impl Finding for Cancelled {
+impl Lookup for Cancelled {
     fn is_nothing(&self) -> bool {
         *self == Self::Unknown
     }
 }
 
-impl Finding for Place {
+impl Lookup for Place {
     fn is_nothing(&self) -> bool {
         *self == Self::Gone
     }
 }
 
-impl Finding for Revived {
+impl Lookup for Revived {
     fn is_nothing(&self) -> bool {
         *self == Self::NotDead
     }
 }
 
-impl Finding for Rescheduled {
+impl Lookup for Rescheduled {
     fn is_nothing(&self) -> bool {
         *self == Self::NotScheduled
     }
 }
 
-impl Finding for Option<DeadLetter> {
+impl Lookup for Option<DeadLetter> {
     fn is_nothing(&self) -> bool {
         self.is_none()
     }
 }
 
-impl Finding for Asked {
+impl Lookup for Asked {
     fn is_nothing(&self) -> bool {
         matches!(self, Self::Unknown)
     }
 }
 
 /// Whether something was done to it.
-impl Finding for bool {
+impl Lookup for bool {
     fn is_nothing(&self) -> bool {
         !self
     }

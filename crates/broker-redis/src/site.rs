@@ -138,8 +138,12 @@ impl<'a> Parts<'a> {
             match pair.split_once('=').unwrap_or((pair, "")) {
                 ("sentinel_username", value) => name = Some(value),
                 ("sentinel_password", value) => password = Some(value),
-                (other, _) => {
-                    return Err(refused(&format!("it has an unknown parameter {other:?}")));
+                // Not quoted: it may be a part of a password.
+                _ => {
+                    return Err(refused(
+                        "it has an unknown parameter: there are sentinel_username and sentinel_password, and a \
+                         `&` inside one is written `%26`",
+                    ));
                 }
             }
         }
@@ -275,7 +279,8 @@ mod tests {
             ("redis+sentinel://a,b", "no service"),
             ("redis+sentinel:///shop", "no host"),
             ("http+sentinel://a/shop", "scheme"),
-            ("redis+sentinel://a/shop?db=2", "\"db\""),
+            ("redis+sentinel://a/shop?db=2", "unknown parameter"),
+            ("redis+sentinel://a/shop?sentinel_password=a&b", "%26"),
             ("redis+sentinel://a/shop/two", "database"),
             ("redis+cluster://", "no host"),
             ("redis+cluster://a,b/1", "database"),

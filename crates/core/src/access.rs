@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The most that one of the files may hold: some times what the authorities take that an operating system trusts.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-/// Files with the secrets and certificates for reaching a broker. They are read anew for each connection: what is
+/// Files with the secrets and certificates for reaching a broker. There may come to be more of them: end a literal with
+/// `..AccessFiles::default()`. They are read anew for each connection: what is
 /// rotated in them counts from the next connection on, without a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "nothing is read until a configuration is given them"]

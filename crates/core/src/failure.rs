@@ -111,7 +111,7 @@ pub struct FailedRun {
     /// When the worker claimed the task, by the broker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Millis>,
-    /// How long the body ran, by the worker's clock; whole milliseconds in what is stored.
+    /// How long the body ran, by the worker's clock; whole milliseconds in what is stored, rounded up.
     #[serde(
         rename = "ran_ms",
         with = "span",

@@ -73,7 +73,7 @@ pub(crate) enum Mode {
 }
 
 /// A client that is being put together.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "call connect() or build()"]
 pub struct ClientBuilder<Source> {
     source: Source,
@@ -86,6 +86,16 @@ pub struct ClientBuilder<Source> {
     spool: Option<SpoolConfig>,
     #[cfg(feature = "memory")]
     inline: Option<(Arc<Inline>, Mode)>,
+}
+
+/// Without the source: a URL may hold a password.
+impl<Source> fmt::Debug for ClientBuilder<Source> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("deadline", &self.deadline)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {

@@ -283,3 +283,9 @@ async fn namespaces_do_not_see_each_other() {
         0
     );
 }
+
+#[test]
+fn a_url_is_not_shown() {
+    let builder = Client::builder("redis://app:s3cret@db");
+    assert!(!format!("{builder:?}").contains("s3cret"));
+}

@@ -143,7 +143,7 @@ impl BrokerArgs {
         let files = self.files();
         let scheme = self
             .url()
-            .split_once(':')
+            .split_once("://")
             .map_or("none", |(scheme, _)| scheme);
         if let Some(file) = files.first_for_tls()
             && !scheme.starts_with("rediss")

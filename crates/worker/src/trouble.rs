@@ -14,9 +14,10 @@ const PAUSE_MAX: Duration = secs(2);
 /// So many failures in a row of a loop that is not counted are said, unless an outage explains them.
 const ALONE_AFTER: u32 = 10;
 
-/// The shortest span within which the loops of a worker meet one outage. It is the lease where that is longer, as some
-/// look only a few times in each.
+/// The shortest span within which the loops of a worker meet one outage.
 const MET_WITHIN_MIN: Duration = secs(30);
+/// The same as a part of the lease: they ask each third of it, or somewhat later, and wait as long for an answer.
+const MET_WITHIN_PART: f64 = 0.75;
 
 /// The outages that one worker's loops wait out: those loops that ask the broker again and again whatever the worker
 /// does, as others may not come to find that it works again. The first to meet one says so, and the last to leave it.
@@ -30,13 +31,6 @@ pub(crate) struct Outages {
     present: Mutex<Vec<(Instant, Weak<Outage>)>>,
 }
 
-#[cfg(test)]
-impl Default for Outages {
-    fn default() -> Self {
-        Self::new(Duration::ZERO)
-    }
-}
-
 /// One of them, held by each loop that waits it out.
 #[derive(Debug)]
 struct Outage;
@@ -44,7 +38,7 @@ struct Outage;
 impl Outages {
     pub(crate) fn new(lease: Duration) -> Self {
         Self {
-            met_within: lease.max(MET_WITHIN_MIN),
+            met_within: lease.mul_f64(MET_WITHIN_PART).max(MET_WITHIN_MIN),
             present: Mutex::default(),
         }
     }
@@ -124,7 +118,7 @@ impl Trouble {
         let is_refused = matches!(error, BrokerError::Misconfigured(_));
         if is_refused && self.kind != Some(Kind::Refused) {
             self.change(Some(Kind::Refused));
-            tracing::error!(%queue, verb, %error, "the broker refuses; trying again until it is mended");
+            tracing::error!(%queue, verb, %error, "the broker refuses; trying again until somebody acts");
         } else if !is_refused && matches!(self.kind, None | Some(Kind::Refused)) {
             if self.change(Some(Kind::Away)) {
                 tracing::warn!(%queue, verb, %error, "the broker does not work; trying again");
@@ -204,9 +198,15 @@ mod tests {
     use super::*;
     use lovage_core::TransportError;
 
+    impl Default for Outages {
+        fn default() -> Self {
+            Self::new(Duration::ZERO)
+        }
+    }
+
     #[test]
     fn an_outage_lasts_until_the_last_loop_is_served_again() {
-        let outages = Arc::new(Outages::new(secs(60)));
+        let outages = Arc::new(Outages::new(secs(80)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let mut loops: Vec<Trouble> = (0..5).map(|_| Trouble::new(&outages)).collect();
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_may_never_ask_again_neither_begins_an_outage_nor_keeps_it_going() {
-        let outages = Arc::new(Outages::new(secs(60)));
+        let outages = Arc::new(Outages::new(secs(80)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let mut bell = Trouble::uncounted(&outages);
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_alone_goes_on_failing_is_told_once_no_outage_explains_it() {
-        let outages = Arc::new(Outages::new(secs(60)));
+        let outages = Arc::new(Outages::new(secs(80)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let (mut claims, mut renewals) = (Trouble::uncounted(&outages), Trouble::new(&outages));
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_is_back_and_refuses_is_told_as_refusing() {
-        let outages = Arc::new(Outages::new(secs(60)));
+        let outages = Arc::new(Outages::new(secs(80)));
         let queue = QueueName::parse("mail").unwrap();
         let away = BrokerError::Refused(TransportError::new("away"));
         let wrong = BrokerError::Misconfigured(TransportError::new("NOPERM"));
@@ -280,7 +280,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_of_all_is_told_though_one_loop_has_failed_for_long() {
-        let outages = Arc::new(Outages::new(secs(60)));
+        let outages = Arc::new(Outages::new(secs(80)));
         let mut of_dead_node = Trouble::new(&outages);
         let mut others: Vec<Trouble> = (0..3).map(|_| Trouble::new(&outages)).collect();
         assert!(of_dead_node.change(Some(Kind::Away)));

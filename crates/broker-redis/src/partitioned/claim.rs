@@ -35,11 +35,14 @@ pub(crate) async fn claim(
                 claiming.run(shared.divisions.turn(queue)).await?
             }
         };
-        if let Some(division) = moved {
-            shared.told(queue, division).await;
-        }
-        if let Some(claim) = claim {
-            return Ok(claim);
+        let told = match moved {
+            Some(division) => shared.told(queue, division).await.map(drop),
+            None => Ok(()),
+        };
+        match (claim, told) {
+            // What was brought must be told whatever else there is to say. The next claim says it.
+            (Some(claim), _) => return Ok(claim),
+            (None, told) => told?,
         }
     }
     Err(BrokerError::Refused(TransportError::new(format!(

@@ -7,7 +7,7 @@ use lovage_core::{
     BATCH_MAX, BrokerError, DeadLettersSummary, Purged, QueueName, Revived, TaskId, TransportError,
 };
 
-use super::{Finding, changed, each, in_part, told};
+use super::{Lookup, changed, each, in_part, told};
 use crate::broker::Shared;
 use crate::divisions::{Part, part_of};
 use crate::transitions;
@@ -42,7 +42,7 @@ async fn of_each<A, F>(
     ask: impl Fn(QueueName, Vec<TaskId>) -> F,
 ) -> Result<Vec<A>, BrokerError>
 where
-    A: Finding,
+    A: Lookup,
     F: Future<Output = Result<Vec<A>, BrokerError>>,
 {
     if BATCH_MAX < ids.len() {

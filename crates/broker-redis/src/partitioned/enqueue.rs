@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use lovage_core::{
-    BATCH_MAX, Confirmation, Confirmed, Durability, Encoded, EnqueueError, Enqueued, QueueName,
-    TransportError,
+    BATCH_MAX, BrokerError, Confirmation, Confirmed, Durability, Encoded, EnqueueError, Enqueued,
+    QueueName, TransportError,
 };
 
 use super::ANEW_MAX;
@@ -20,7 +20,7 @@ pub(crate) async fn enqueue(
     if shared.divisions.several(queue).is_none() {
         match transitions::enqueue(shared, &Part::whole(queue), &tasks, wanted).await? {
             Answer::Here(answers) => return Ok(answers),
-            Answer::Moved(division) => shared.told(queue, division).await,
+            Answer::Moved(division) => shared.told(queue, division).await.map_err(none_stored)?,
         };
     }
     to_parts(shared, queue, tasks, wanted).await
@@ -53,6 +53,14 @@ async fn to_parts(
         "queue {queue} is divided in another way each time that it is asked"
     ))));
     sending.end()
+}
+
+/// Why tasks were not sent to their partitions, of which nobody knows now how many there are.
+pub(super) fn none_stored(error: BrokerError) -> EnqueueError {
+    match error {
+        BrokerError::Unknown(source) => EnqueueError::Refused(source),
+        other => other.into(),
+    }
 }
 
 struct Sending<'a> {
@@ -101,10 +109,10 @@ impl Sending<'_> {
                     }
                     self.confirmed(stored.by);
                 }
-                Ok(Answer::Moved(division)) => {
-                    shared.told(self.queue, division).await;
-                    moved.extend(own);
-                }
+                Ok(Answer::Moved(division)) => match shared.told(self.queue, division).await {
+                    Ok(_) => moved.extend(own),
+                    Err(error) => self.failed(none_stored(error)),
+                },
                 Err(error) => self.failed(error),
             }
         }

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use lovage_core::{BATCH_MAX, EnqueueError, Forwarded, Outgoing, QueueName, TransportError};
 
 use super::ANEW_MAX;
+use super::enqueue::none_stored;
 use crate::broker::Shared;
 use crate::divisions::{Part, part_of};
 use crate::transitions::{self, Answer};
@@ -45,10 +46,10 @@ pub(crate) async fn forward(
                     total.stored += stored.stored;
                     total.known += stored.known;
                 }
-                Ok(Answer::Moved(division)) => {
-                    shared.told(queue, division).await;
-                    left.extend(own);
-                }
+                Ok(Answer::Moved(division)) => match shared.told(queue, division).await {
+                    Ok(_) => left.extend(own),
+                    Err(error) => failed = Some(none_stored(error)),
+                },
                 Err(error) => failed = Some(in_queue(error, queue)),
             }
         }

@@ -12,7 +12,7 @@ use redis::Value;
 
 use crate::broker::Shared;
 use crate::divisions::Part;
-use crate::error::unexpected;
+use crate::error::{of_send, unexpected};
 use crate::keys::Keys;
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, script};
@@ -67,7 +67,8 @@ pub(crate) async fn enqueue(
                 call.arg(task.id().as_bytes()).arg(&**task.bytes());
             }
         })
-        .await?;
+        .await
+        .map_err(of_send)?;
     if let Some(division) = moved(&reply) {
         return Ok(Answer::Moved(division));
     }

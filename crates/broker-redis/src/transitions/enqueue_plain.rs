@@ -7,6 +7,7 @@ use lovage_core::{Confirmed, Durability, Encoded, EnqueueError, Enqueued};
 
 use crate::broker::Shared;
 use crate::divisions::Part;
+use crate::error::of_send;
 use crate::script::{Script, script};
 use crate::transitions::enqueue::read;
 use crate::transitions::{Answer, moved};
@@ -30,7 +31,8 @@ pub(super) async fn enqueue_plain(
                 .arg(&**task.bytes())
                 .arg(&part.division);
         })
-        .await?;
+        .await
+        .map_err(of_send)?;
     if let Some(division) = moved(&reply) {
         return Ok(Answer::Moved(division));
     }

@@ -11,7 +11,7 @@ use redis::Value;
 
 use crate::broker::Shared;
 use crate::divisions::Part;
-use crate::error::unexpected;
+use crate::error::{of_send, unexpected};
 use crate::keys::{Keys, hex};
 use crate::reply::{count, id, list, number, word};
 use crate::script::{Script, WhenFull};
@@ -73,7 +73,8 @@ pub(super) async fn enqueue_unique(
                     .arg(remembered.unwrap_or_default());
             }
         })
-        .await?;
+        .await
+        .map_err(of_send)?;
     if let Some(division) = moved(&reply) {
         return Ok(Answer::Moved(division));
     }

@@ -8,7 +8,7 @@ use redis::Value;
 
 use crate::broker::Shared;
 use crate::divisions::Part;
-use crate::error::unexpected;
+use crate::error::{of_send, unexpected};
 use crate::reply::{count, list, number, word};
 use crate::script::{Script, WhenFull};
 use crate::transitions::enqueue_unique::{lock_text, storing};
@@ -95,7 +95,8 @@ pub(crate) async fn forward(
                     .arg(lock.as_deref().unwrap_or_default());
             }
         })
-        .await?;
+        .await
+        .map_err(of_send)?;
     match moved(&reply) {
         Some(division) => Ok(Answer::Moved(division)),
         None => read(reply, &part.name).map(Answer::Here),

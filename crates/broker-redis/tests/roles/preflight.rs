@@ -4,10 +4,13 @@ use std::num::NonZeroU16;
 
 use lovage_broker_redis::acl::{Acl, Role};
 use lovage_broker_redis::{ConnectError, RedisBroker};
-use lovage_core::{Broker, BrokerError, Inspect, Membership, QueueName, WorkerId, secs};
+use lovage_core::{
+    Broker, BrokerError, EnqueueError, Inspect, Membership, QueueName, WorkerId, secs,
+};
 use lovage_test_redis::RedisServer;
 use redis::Value;
 
+use crate::rare::encoded;
 use crate::{config, make_user, set_user};
 
 async fn lacks(server: &RedisServer, acl: &Acl) -> Vec<String> {
@@ -178,4 +181,20 @@ async fn a_permission_that_is_taken_away_is_named_until_it_is_given_back() {
         panic!("it may not call scripts");
     };
     assert!(refused.to_string().contains("(+eval +evalsha"), "{refused}");
+}
+
+/// What a script has written before its user is refused the next step stays written.
+#[tokio::test]
+async fn a_send_that_its_user_may_not_finish_is_in_doubt() {
+    let server = RedisServer::start().await;
+    let acl = Acl::of([Role::Producer]);
+    make_user(&server, "app", &acl).await;
+    let broker = RedisBroker::connect(&config(&server, "app")).await.unwrap();
+    let queue = QueueName::parse("mail").unwrap();
+    let rest = acl.rules().into_iter().filter(|rule| rule != "+hset");
+    set_user(&server, "app", rest.collect()).await;
+    let sent = broker.enqueue(&queue, vec![encoded()]).await;
+    assert!(matches!(sent, Err(EnqueueError::Unknown(_))), "{sent:?}");
+    let stored = server.cli::<u64>(&["HLEN", "{lovage:mail}:tasks"]).await;
+    assert_eq!(stored.unwrap(), 1);
 }

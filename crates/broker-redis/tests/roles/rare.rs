@@ -50,7 +50,7 @@ fn envelope() -> Envelope {
     Envelope::new(TaskId::random(), task, mail(), Bytes::from_static(b"\x80"))
 }
 
-fn encoded() -> Encoded {
+pub(crate) fn encoded() -> Encoded {
     envelope().encode().unwrap()
 }
 

@@ -256,7 +256,7 @@ async fn the_doctor_repairs_what_was_broken_by_hand() {
     let table = table.chain(others());
     let server = server().await;
     let client = client(&server).await;
-    for (broken, kind, is_mended) in table {
+    for (broken, kind, is_repaired) in table {
         server.cli::<()>(&["FLUSHALL"]).await.unwrap();
         let sent = client.send(add(1, 2)).id(id).await.unwrap();
         let report = examine(&client).await;
@@ -266,7 +266,7 @@ async fn the_doctor_repairs_what_was_broken_by_hand() {
         let report = examine(&client).await;
         assert!(kinds(&report).contains(&kind), "{broken:?}: {report}");
         assert_eq!(report.repaired, 0, "{broken:?}: {report}");
-        if !is_mended {
+        if !is_repaired {
             continue;
         }
         let repaired = repair(&client).await;

@@ -22,11 +22,11 @@ async fn the_doctor_follows_sentinels() {
     let server = RedisServer::builder().appendonly("everysec");
     let site = Sentinels::start(server, 1).await;
     let client = connect(&site.url()).await;
-    is_mended(&client, async |_| site.primary().await).await;
+    is_repaired(&client, async |_| site.primary().await).await;
     let old = site.primary().await.port();
     let new = site.fail_over().await;
     assert_ne!(old, new.port());
-    is_mended(&client, async |_| new).await;
+    is_repaired(&client, async |_| new).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,11 +34,11 @@ async fn the_doctor_looks_at_all_nodes_of_a_cluster() {
     let cluster = Cluster::start(NODE_TIMEOUT).await;
     let client = connect(&cluster.url()).await;
     let owner = async |tag: &str| cluster.owner(cluster.slot(tag).await).await;
-    is_mended(&client, owner).await;
+    is_repaired(&client, owner).await;
     let slot = cluster.slot("{lovage:hot#1}").await;
     cluster.fail_over(slot).await;
     cluster.until_whole().await;
-    is_mended(&client, owner).await;
+    is_repaired(&client, owner).await;
 }
 
 async fn connect(url: &str) -> Client {
@@ -49,7 +49,7 @@ async fn connect(url: &str) -> Client {
 }
 
 /// Breaks something in each part of a queue, and in one that has no parts; `owner` has the keys of a tag.
-async fn is_mended<'a>(client: &Client, owner: impl AsyncFn(&str) -> &'a RedisServer) {
+async fn is_repaired<'a>(client: &Client, owner: impl AsyncFn(&str) -> &'a RedisServer) {
     let running = worker(client, &Arc::default())
         .queues("hot,default")
         .start()
