@@ -58,12 +58,16 @@ impl Facts {
     pub(super) fn ends_leases(&self, window: &Window) -> bool {
         match window.what {
             What::Kill => true,
-            // What it gives back at the end is not heard by a broker that it does not reach.
-            What::Stop => self.windows.iter().any(|other| {
-                other.breaks_calls()
-                    && other.meets(window.from, window.to)
-                    && other.touches_one_of(window)
-            }),
+            // What it gives back at the end is not heard by a broker that it does not reach. Nor does it know what it was
+            // handed in an answer that was lost shortly before: it compares what it holds with its next renewals.
+            What::Stop => {
+                let since = window.from.get().saturating_sub(span_ms(self.lease));
+                self.windows.iter().any(|other| {
+                    other.breaks_calls()
+                        && other.meets(Millis::new(since), window.to)
+                        && other.touches_one_of(window)
+                })
+            }
             What::Producer | What::Nuisance => false,
             What::Freeze
             | What::Cut

@@ -210,6 +210,15 @@ fn killed(kind: Kind) -> Story {
     first.fault(What::Kill, 15..15, HERE)
 }
 
+/// An at-most-once task whose worker was cut off while it was handed over, and that never began.
+fn unheard_claim() -> Story {
+    let cut = story(Kind::Once).fault(What::Cut, 10..40, HERE);
+    let mut story = cut.dies(1, FailureKind::Abandoned, 3_500);
+    let death = story.facts.dead.get_mut(&id(1)).expect("it is dead");
+    death.claimed_at = Some(at(30));
+    story
+}
+
 /// A `Doomed` that is dead as it should be.
 fn doomed() -> Story {
     let run = story(Kind::Doomed).run(1, WORKER, 10).fails(20);

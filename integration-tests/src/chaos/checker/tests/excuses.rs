@@ -4,7 +4,7 @@ use lovage_core::FailureKind;
 
 use super::{
     ELSEWHERE, HERE, OTHER, Story, WORKER, at, beside, called_back, done_twice, doomed, holder, id,
-    killed, story, unheard,
+    killed, story, unheard, unheard_claim,
 };
 use crate::chaos::checker::Reason;
 use crate::chaos::ledger::{Answer, Kind};
@@ -178,6 +178,11 @@ fn deaths() -> Vec<Excuse> {
             story.entries.retain(|entry| entry.id != id(1));
             story
         }),
+        (
+            None,
+            "abandoned by a worker that stopped before it knew of it, as the answer of its claim was lost",
+            unheard_claim().fault(What::Stop, 1_000..1_200, HERE),
+        ),
         (
             None,
             "abandoned by a claim that arrived when its worker was dead",

@@ -4,7 +4,7 @@ use lovage_core::FailureKind;
 
 use super::{
     ELSEWHERE, HERE, OTHER, Story, WORKER, at, beside, called_back, done_twice, doomed, holder, id,
-    killed, story, unheard,
+    killed, story, unheard, unheard_claim,
 };
 use crate::chaos::ledger::{Answer, Kind};
 use crate::chaos::windows::What;
@@ -316,6 +316,11 @@ fn verdicts() -> Vec<Violation> {
 /// Dead letters.
 fn deaths() -> Vec<Violation> {
     vec![
+        (
+            "died for no reason",
+            "abandoned by a worker that stopped long after an answer was lost",
+            unheard_claim().fault(What::Stop, 1_700..1_900, HERE),
+        ),
         (
             "died for no reason",
             "a malformed message that was none",
