@@ -93,14 +93,18 @@ impl AnyBroker {
 }
 
 fn refused(address: &str, reason: &str) -> ConnectError {
-    // Whatever stands before the last @ may be a password, and errors are logged.
-    let address = match (address.split_once("://"), address.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        (None, Some((_, host))) => format!("…@{host}"),
-        (_, None) => address.to_owned(),
+    // Whatever stands before the last @, or behind a ?, may be a password, and errors are logged.
+    let (scheme, separator, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (scheme, "://", rest),
+        None => ("", "", address),
+    };
+    let (hidden, shown) = match rest.rsplit_once('@') {
+        _ if rest.contains('?') => ("…", ""),
+        Some((_, host)) => ("…@", host),
+        None => ("", rest),
     };
     ConnectError::Address {
-        address,
+        address: format!("{scheme}{separator}{hidden}{shown}"),
         reason: reason.to_owned(),
     }
 }

@@ -25,6 +25,10 @@ async fn tick() {}
 async fn an_address_without_a_known_scheme_is_refused_with_the_known_ones() {
     for address in [
         "amqp://guest:secret@host",
+        "guest:secret@host",
+        "amqp://host?password=secret",
+        "redis+sentinel://host/shop?sentinel_password=a@secret&b",
+        "redis+sentinel://guest:secret?secret@host/shop",
         "localhost",
         "",
         "http://x",
