@@ -19,17 +19,16 @@ local LOOKED_AT_MAX, TAKEN_MAX, TAKEN_BYTES_MAX = 64, 200, 8 * 1024 * 1024
 local now, patience, losses_max, channels = now_of(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
 
 local workers = redis.call('ZRANGE', identities, 0, LOOKED_AT_MAX - 1)
-if #workers == 0 then return {0, 0, 0, 0, {}} end
 local fields = {'used'}
 for i = 1, #workers do fields[i + 1] = ARGV[3] .. workers[i] end
 local leases = redis.call('HMGET', meta, unpack(fields))
 local used = leases[1] or ''
-local suspicions = redis.call('HMGET', suspects, unpack(workers))
+local suspicions = hmget(suspects, workers)
 
 -- Decide, without a write.
 local looks, cleared, suspected, lost, set_back = {}, {}, {}, {}, {}
 -- Behind all others, also where the clock is behind the looks of before.
-local looked = math.max(now, tonumber(redis.call('ZRANGE', identities, -1, -1, 'WITHSCORES')[2]) + 1)
+local looked = math.max(now, tonumber(redis.call('ZRANGE', identities, -1, -1, 'WITHSCORES')[2] or 0) + 1)
 for i = 1, #workers do
   local worker, suspicion = workers[i], suspicions[i]
   local ends, span = lease_of(leases[i + 1])

@@ -101,6 +101,7 @@ macro_rules! suite {
                 retention_cuts_only_what_it_counts
                 a_batch_beyond_the_retention_is_cut_in_its_own_call
                 dead_letters_are_cut_at_their_age_by_recovery
+                dead_letters_are_cut_where_no_worker_is_known_any_more
                 dead_letters_are_cut_down_to_their_bytes
                 recovery_cuts_a_bounded_number_a_call
                 a_retention_can_be_taken_away

@@ -320,6 +320,20 @@ pub async fn dead_letters_are_cut_at_their_age_by_recovery(harness: impl Harness
     assert_bytes_are_those_of_the_letters(&world).await;
 }
 
+pub async fn dead_letters_are_cut_where_no_worker_is_known_any_more(harness: impl Harness) {
+    let world = World::start(harness).await;
+    let sent = buried(&world, 2).await;
+    world.lose_all_workers().await;
+    let kept = Retention {
+        age: Some(secs(1)),
+        ..Retention::default()
+    };
+    retain(&world, kept).await;
+    world.advance(secs(2));
+    assert_eq!(world.recover().await.cut.oldest, sent);
+    assert_eq!(dead(&world).await, []);
+}
+
 pub async fn dead_letters_are_cut_down_to_their_bytes(harness: impl Harness) {
     let world = World::start(harness).await;
     let sent = buried(&world, 4).await;
